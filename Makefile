@@ -1,0 +1,65 @@
+# What a developer does here. `make help` lists it; what CI runs is one of these (`make test`).
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+
+.DEFAULT_GOAL := help
+
+.PHONY: help
+help: ## list what can be made
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
+
+$(STAMP): pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+		{ echo "Python 3.11 or later is needed; this is $$($(PYTHON) --version). Try: make PYTHON=python3.12 $(MAKECMDGOALS)"; exit 2; }
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --upgrade 'pip>=25.1'
+	$(BIN)/python -m pip install --quiet --editable '.[local]' --group dev
+	@touch $@
+
+.PHONY: setup
+setup: $(STAMP) ## make the virtual environment and install everything into it
+
+.PHONY: demo
+demo: $(STAMP) ## run a simulated show on real parts and compare three counts of it
+	$(BIN)/airtally demo
+
+.PHONY: up
+up: $(STAMP) ## start the system on this machine
+	$(BIN)/airtally up
+
+.PHONY: down
+down: $(STAMP) ## stop it
+	$(BIN)/airtally down
+
+.PHONY: test
+test: $(STAMP) check ## all gates and all tests, on real servers
+	$(BIN)/python -m pytest
+
+.PHONY: test-fast
+test-fast: $(STAMP) ## the tests that need no server
+	$(BIN)/python -m pytest -m 'not real'
+
+.PHONY: check
+check: $(STAMP) ## format, lint, types, layers
+	$(BIN)/ruff format --check
+	$(BIN)/ruff check
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+.PHONY: format
+format: $(STAMP) ## format and mend what can be mended
+	$(BIN)/ruff format
+	$(BIN)/ruff check --fix
+
+.PHONY: bench
+bench: $(STAMP) ## measure: tally, archive, the whole system (minutes)
+	$(BIN)/python -m bench.tally
+	$(BIN)/python -m bench.archive
+	$(BIN)/python -m bench.whole
+
+.PHONY: clean
+clean: ## remove what was made here
+	rm -rf $(VENV) .airtally build dist bench/out .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
