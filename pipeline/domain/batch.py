@@ -1,0 +1,66 @@
+"""A run of the log: consecutive records of one partition, held in columns."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+Headers = Sequence[tuple[str, bytes | None]]
+
+
+@dataclass(frozen=True, slots=True)
+class RecordBatch:
+    """Records `first_offset`, `first_offset + 1`, ... of one partition, without holes. Columns are as long as the batch."""
+
+    topic: str
+    partition: int
+    first_offset: int
+    append_times: Sequence[int]  # the broker's, ms since the epoch
+    keys: Sequence[bytes | None]
+    values: Sequence[bytes | None]
+    headers: Sequence[Headers]
+
+    def __len__(self) -> int:
+        return len(self.values)
+
+    @property
+    def next_offset(self) -> int:
+        """The offset after the last record."""
+        return self.first_offset + len(self.values)
+
+    def since(self, offset: int) -> "RecordBatch":
+        """Cut off what lies before an offset."""
+        return self if offset <= self.first_offset else self._cut(offset - self.first_offset, len(self))
+
+    def split(self, size: int) -> Iterator["RecordBatch"]:
+        """Cut into batches of at most `size` records."""
+        if len(self) <= size:
+            yield self
+            return
+        for start in range(0, len(self), size):
+            yield self._cut(start, start + size)
+
+    def _cut(self, start: int, stop: int) -> "RecordBatch":
+        return RecordBatch(
+            self.topic,
+            self.partition,
+            self.first_offset + start,
+            self.append_times[start:stop],
+            self.keys[start:stop],
+            self.values[start:stop],
+            self.headers[start:stop],
+        )
+
+
+def join(batches: Sequence[RecordBatch]) -> RecordBatch:
+    """Make one batch of consecutive ones."""
+    first = batches[0]
+    if len(batches) == 1:
+        return first
+    return RecordBatch(
+        first.topic,
+        first.partition,
+        first.first_offset,
+        [time for batch in batches for time in batch.append_times],
+        [key for batch in batches for key in batch.keys],
+        [value for batch in batches for value in batch.values],
+        [headers for batch in batches for headers in batch.headers],
+    )

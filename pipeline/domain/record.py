@@ -1,0 +1,186 @@
+"""Records on the topic `votes`: from bytes to a vote, a marker, or nothing (malformed).
+
+What is valid JSON is what RFC 8259 says, read strictly: UTF-8 without a byte order mark, no lone surrogates, numbers that
+fit a double, nesting limited. Where a key stands twice, the last one holds. ClickHouse decides the same with a parser
+of its own (``schemas/clickhouse``), and tests hold the two to each other; the JSON Schemas in ``schemas/json`` say the
+same to publishers.
+"""
+
+import re
+from collections.abc import Callable, Iterable, Sequence
+from typing import Annotated, Literal
+
+import msgspec
+import orjson
+
+MAX_VALUE_BYTES = (
+    131_072  # a longer value is malformed: a vote has some 250 bytes, the largest opening marker some 100,000
+)
+MAX_BRACKETS = 512  # more "{" and "[" in a value than this is malformed: it bounds nesting in the same way everywhere
+MAX_OPTIONS = 100
+MAX_INSTANT_MS = 2**53 - 1  # what every JSON reader keeps exactly
+
+_ID = r"[a-z0-9][a-z0-9-]{0,62}"
+_VOTER = r"[A-Za-z0-9_-]{1,64}"
+
+_is_id = re.compile(_ID).fullmatch
+_are_voters = re.compile(rf"(?:{_VOTER}\n)*").fullmatch
+
+Id = Annotated[str, msgspec.Meta(pattern=rf"^{_ID}\Z")]
+Instant = Annotated[int, msgspec.Meta(ge=0, le=MAX_INSTANT_MS)]  # integer milliseconds since the epoch
+Label = Annotated[str, msgspec.Meta(min_length=1, max_length=200)]
+Colour = Annotated[str, msgspec.Meta(pattern=r"^#[0-9A-Fa-f]{6}\Z")]
+
+
+class Vote(msgspec.Struct, frozen=True, gc=False, tag_field="type", tag="vote", forbid_unknown_fields=True):
+    """One vote. The ids are checked for the whole batch in ``decode_batch``, where it is ten times cheaper.
+
+    A vote with further fields is as good as one without: it only takes the longer way through ``decode``.
+    """
+
+    vote_id: str  # a UUID as text, in either case, made by the viewer's client; the same on each retry
+    show_id: str
+    poll_id: str
+    option_id: str
+    voter_id: str  # a pseudonym
+    cast_at: Instant
+    edge_id: str
+    channel: str
+
+
+class Option(msgspec.Struct, frozen=True):
+    """One option of a poll. Label and colour are for the display, and are any text: escape them."""
+
+    id: Id
+    label: Label | None = None
+    color: Colour | None = None
+
+
+class PollOpened(msgspec.Struct, frozen=True, tag_field="type", tag="poll.opened"):
+    """A poll begins, with its rules. They do not change afterwards."""
+
+    show_id: Id
+    poll_id: Id
+    opened_at: Instant
+    options: Annotated[tuple[Option, ...], msgspec.Meta(min_length=1, max_length=MAX_OPTIONS)]
+    votes_per_voter: Annotated[int, msgspec.Meta(ge=1, le=1_000_000)] = 1
+    window_ms: Literal[1000] = 1000
+    dedupe_horizon_ms: Annotated[int, msgspec.Meta(ge=1000, le=MAX_INSTANT_MS)] | None = None
+
+    def __post_init__(self) -> None:
+        if len({option.id for option in self.options}) != len(self.options):
+            raise ValueError("two options have the same id")
+
+
+class PollClosed(msgspec.Struct, frozen=True, tag_field="type", tag="poll.closed"):
+    """A poll ends for viewers at an instant, usually a little ahead of the marker."""
+
+    show_id: Id
+    poll_id: Id
+    closed_at: Instant
+
+
+class PollFinal(msgspec.Struct, frozen=True, tag_field="type", tag="poll.final", forbid_unknown_fields=True):
+    """Nothing after this counts: with this marker folded in every partition, the result stands."""
+
+    show_id: Id
+    poll_id: Id
+
+
+Marker = PollOpened | PollClosed | PollFinal
+Record = Vote | PollOpened | PollClosed | PollFinal
+
+# Strict, and closed: what this takes has no unknown field, so that no part of it was skipped unread. For two types, since
+# with a single one msgspec lets the tag be absent.
+_decode_closed: Callable[[bytes | None], Record] = msgspec.json.Decoder(Vote | PollFinal).decode  # type: ignore[assignment]
+
+_KINDS: dict[object, type[Record]] = {
+    kind.__struct_config__.tag: kind for kind in (Vote, PollOpened, PollClosed, PollFinal)
+}
+
+
+def decode(value: bytes | None) -> Record | None:
+    """Read one value. None: it is malformed."""
+    return decode_batch([value])[0]
+
+
+def decode_batch(values: Sequence[bytes | None]) -> list[Record | None]:
+    """Read the values of a batch. None stands for a malformed one.
+
+    Ordinary votes are read in one call that only stops at what is something else; and the ids of all votes are checked in
+    a few calls. Only when one of those is wrong are they looked at singly.
+    """
+    records: list[Record | None] = []
+    waiting = iter(values)
+    while len(records) < len(values):
+        try:
+            records.extend(map(_decode_closed, waiting))  # keeps what it has read when it meets something else
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError, TypeError):
+            records.append(_decode_open(values[len(records)]))
+    if max(map(len, filter(None, values)), default=0) > MAX_VALUE_BYTES:
+        records = [record if _is_moderate(value) else None for record, value in zip(records, values, strict=True)]
+    votes = [record for record in records if type(record) is Vote]
+    if _are_valid(votes):
+        return records
+    return [None if type(record) is Vote and not _are_valid((record,)) else record for record in records]
+
+
+def _decode_open(value: bytes | None) -> Record | None:
+    """Read a value that is no plain vote. msgspec would skip unknown fields without checking them: orjson reads all."""
+    if not value or not _is_moderate(value):
+        return None
+    try:
+        fields = orjson.loads(value)
+    except orjson.JSONDecodeError:
+        return None
+    tag = fields.get("type") if isinstance(fields, dict) else None
+    kind = _KINDS.get(tag) if isinstance(tag, str) else None
+    if kind is None:
+        return None
+    known = {name: fields[name] for name in ("type", *kind.__struct_fields__) if name in fields}
+    try:
+        return msgspec.convert(known, kind)
+    except msgspec.ValidationError:
+        return None
+
+
+def _is_moderate(value: bytes | None) -> bool:
+    return value is None or (len(value) <= MAX_VALUE_BYTES and value.count(b"{") + value.count(b"[") <= MAX_BRACKETS)
+
+
+def _are_valid(votes: Sequence[Vote]) -> bool:
+    voter_ids = "".join([vote.voter_id + "\n" for vote in votes])
+    return (
+        voter_ids.count("\n") == len(votes)  # an id with a line break would pass for two
+        and _are_voters(voter_ids) is not None
+        and _are_uuids([vote.vote_id for vote in votes])
+        # Few of these differ in a batch, so each is looked at once.
+        and all(map(_are_ids, {(v.show_id, v.poll_id, v.option_id, v.edge_id, v.channel) for v in votes}))
+    )
+
+
+def _are_uuids(texts: Sequence[str]) -> bool:
+    """Tell whether all are like 01234567-89ab-cdef-0123-456789abcdef, in either case."""
+    count, joined = len(texts), "".join(texts)
+    if set(map(len, texts)) - {36} or joined.count("-") != 4 * count:
+        return False
+    if any(joined[dash::36] != "-" * count for dash in (8, 13, 18, 23)):
+        return False
+    try:
+        return len(bytes.fromhex(joined.replace("-", ""))) == 16 * count  # blanks, which it skips, would be missing
+    except ValueError:
+        return False
+
+
+def _are_ids(texts: Iterable[str]) -> bool:
+    return all(map(_is_id, texts))
+
+
+def is_id(text: str) -> bool:
+    """Tell whether a text can name a show, poll, option, edge or channel."""
+    return _is_id(text) is not None
+
+
+def encode(record: Record) -> bytes:
+    """Write a record as the JSON that goes into the log."""
+    return msgspec.json.encode(record)
