@@ -1,0 +1,88 @@
+"""One frozen tree of settings, read from the environment once. Nothing else reads ``os.environ``.
+
+Every variable begins with ``AIRTALLY_``; a field's name in capitals is the rest: ``kafka`` is ``AIRTALLY_KAFKA``.
+"""
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import Field, SecretStr, ValidationError, field_validator
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from pipeline.errors import SettingError
+
+Port = Annotated[int, Field(ge=0, le=65535)]
+
+DAY_MS = 24 * 60 * 60 * 1000
+
+
+class Settings(BaseSettings):
+    """What every command and service is told from outside. Units stand in the names."""
+
+    model_config = SettingsConfigDict(env_prefix="AIRTALLY_", frozen=True, extra="ignore")
+
+    # Where the parts are. None: a local part, started by `airtally up` (address in `home`).
+    kafka: str | None = None  # bootstrap servers: "host:port,host:port"
+    redis_url: str | None = None
+    clickhouse_url: str | None = None  # "http://user:password@host:8123"
+    clickhouse_database: Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")] = "airtally"
+    home: Path = Path(".airtally")  # folder of the local parts: data, logs, addresses
+
+    # Kafka's door, for clusters that are not on a private network.
+    kafka_security: Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"] = "PLAINTEXT"
+    kafka_sasl_mechanism: Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"] = "SCRAM-SHA-512"
+    kafka_user: str | None = None
+    kafka_password: SecretStr | None = None
+    kafka_ca_file: Path | None = None
+
+    # The log. `partitions` is fixed when the topic is made and checked at every start.
+    topic: Annotated[str, Field(pattern=r"^[a-zA-Z0-9._-]{1,249}$")] = "votes"
+    partitions: Annotated[int, Field(ge=1, le=1000)] = 12
+    replication: Annotated[int, Field(ge=1, le=7)] = 1
+    min_insync: Annotated[int, Field(ge=1, le=7)] = 1
+    retention_ms: Annotated[int, Field(ge=60_000)] = 7 * DAY_MS
+
+    # Workers. An instance id makes a restart keep its partitions (static membership, KIP-345).
+    instance_id: str | None = None
+    health_host: str = "127.0.0.1"
+    health_port: Port | None = None  # None: the service's own default; 0: any free one
+    backlog_bytes: Annotated[int, Field(ge=1 << 20)] = 64 << 20  # fetched but not yet applied, per worker
+    accept_truncated_log: bool = False  # start a new ledger where retention has already deleted records
+
+    # The display's door: pages, JSON and event streams.
+    live_host: str = "127.0.0.1"
+    live_port: Port = 8090  # 0: any free one
+    live_readers: Annotated[int, Field(ge=1)] = 10_000  # event streams at once; more are told to come again
+
+    log_format: Literal["auto", "json", "console"] = "auto"
+    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
+
+    @field_validator("redis_url")
+    @classmethod
+    def _redis_scheme(cls, url: str | None) -> str | None:
+        if url is not None and not url.startswith(("redis://", "rediss://", "unix://")):
+            raise ValueError("must begin with redis://, rediss:// or unix://")
+        return url
+
+    @field_validator("clickhouse_url")
+    @classmethod
+    def _clickhouse_scheme(cls, url: str | None) -> str | None:
+        if url is not None and not url.startswith(("http://", "https://")):
+            raise ValueError("must begin with http:// or https://")
+        return url
+
+
+def load() -> Settings:
+    """Read the environment.
+
+    Raises:
+        SettingError: a variable's value cannot be used; the text names variable, value and rule.
+    """
+    try:
+        return Settings()
+    except ValidationError as error:
+        lines = [
+            f"AIRTALLY_{'_'.join(str(part) for part in problem['loc']).upper()}={problem['input']!r}: {problem['msg']}"
+            for problem in error.errors()
+        ]
+        raise SettingError("\n".join(lines)) from None

@@ -1,0 +1,65 @@
+"""Waiting for a part that is away: with back-off, for ever, and visibly. A service does not die of it and loses nothing."""
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import TypeVar
+
+import structlog
+from tenacity import AsyncRetrying, RetryCallState, retry_if_exception_type, wait_random_exponential
+
+from pipeline import metrics
+from pipeline.errors import UnavailableError
+from pipeline.health import Health
+
+T = TypeVar("T")
+
+FIRST_WAIT_S = 0.05
+LONGEST_WAIT_S = 2.0
+
+log = structlog.get_logger(__name__)
+
+
+@contextlib.asynccontextmanager
+async def repeating(call: Callable[[], None], every_s: float) -> AsyncIterator[None]:
+    """Call again and again while the block runs, first after `every_s`."""
+
+    async def repeat() -> None:
+        while True:
+            await asyncio.sleep(every_s)
+            call()
+
+    task = asyncio.create_task(repeat())
+    try:
+        yield
+    finally:
+        task.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await task
+
+
+def for_ever(health: Health, part: str) -> AsyncRetrying:
+    """Give tenacity's attempts: again after each ``UnavailableError``, noting it in health, metrics and log."""
+
+    def note(retry: RetryCallState) -> None:
+        error = retry.outcome.exception() if retry.outcome else None
+        health.set(part, str(error))
+        metrics.RETRIES.labels(part).inc()
+        if retry.attempt_number in (1, 2, 5) or retry.attempt_number % 20 == 0:
+            log.warning("waiting", part=part, attempt=retry.attempt_number, error=str(error))
+
+    return AsyncRetrying(
+        retry=retry_if_exception_type(UnavailableError),
+        wait=wait_random_exponential(multiplier=FIRST_WAIT_S, max=LONGEST_WAIT_S),
+        before_sleep=note,
+        reraise=True,
+    )
+
+
+async def until_available(call: Callable[[], Awaitable[T]], health: Health, part: str) -> T:
+    """Call until the part answers; give its answer."""
+    async for attempt in for_ever(health, part):
+        with attempt:
+            answer = await call()
+    health.set(part, None)
+    return answer
