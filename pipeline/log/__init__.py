@@ -1,0 +1,1 @@
+"""Kafka: the topic `votes`, the batch transport for Faust, and the publisher of votes and markers."""

@@ -1,0 +1,98 @@
+"""What our Faust apps have in common: their settings, the log as they see it, and how one runs as a process."""
+
+import asyncio
+import contextlib
+from collections.abc import Awaitable, Callable, Collection
+from typing import Any
+
+import faust
+from faust.types import TP
+
+from pipeline.log.connection import faust_options
+from pipeline.log.offsets import LogOffsets
+from pipeline.log.transport import BatchApp
+from pipeline.settings import Settings
+
+SESSION_TIMEOUT_S = 10.0  # after this a worker that was killed loses its partitions to the others
+FETCH_BYTES = 1 << 20  # of one partition in one response
+
+
+def make_app(settings: Settings, service: str) -> BatchApp:
+    """Make the app of a service: its consumer group is `airtally-<topic>-<service>`."""
+    app = BatchApp(
+        f"airtally-{settings.topic}-{service}",
+        **faust_options(settings),
+        topic_disable_leader=True,
+        web_enabled=False,
+        consumer_auto_offset_reset="earliest",
+        consumer_group_instance_id=settings.instance_id and f"{service}-{settings.instance_id}",
+        consumer_max_fetch_size=FETCH_BYTES,
+        broker_session_timeout=SESSION_TIMEOUT_S,
+        broker_heartbeat_interval=SESSION_TIMEOUT_S / 4,
+        broker_commit_interval=1.0,
+        stream_buffer_maxsize=1 << 20,  # in batches, so never full: the transport bounds bytes instead
+        stream_wait_empty=False,  # a rebalance need not wait for what is half done: the ledger fences it
+    )
+    app.backlog_bytes = settings.backlog_bytes
+    return app
+
+
+class AppLog:
+    """The log as a running app reaches it."""
+
+    def __init__(self, app: BatchApp, topic: str, offsets: LogOffsets) -> None:
+        self._app, self._topic, self._offsets = app, topic, offsets
+
+    async def seek(self, partition: int, offset: int) -> None:
+        """Read on from an offset."""
+        await self._app.consumer.seek_wait({TP(self._topic, partition): offset})
+
+    async def begin_offset(self, partition: int) -> int:
+        """Give the first offset that the log still has."""
+        return (await self._offsets.begin(partition))[partition]
+
+    async def end_offset(self, partition: int) -> int:
+        """Give the offset after the last record."""
+        return (await self._offsets.end(partition))[partition]
+
+    def highwater(self, partition: int) -> int | None:
+        """Give the offset after the last record, as of the last fetch; None: nothing was fetched yet."""
+        with contextlib.suppress(Exception):  # between two assignments the driver knows no partition
+            found = self._app.consumer.highwater(TP(self._topic, partition))
+            return None if found is None else int(found)
+        return None
+
+
+PartitionsHook = Callable[[Collection[TP]], Awaitable[None]]
+
+
+def on_partitions(app: BatchApp, assigned: PartitionsHook, revoked: PartitionsHook) -> None:
+    """Call these at each assignment, with all partitions that are held now, and at each revocation."""
+    for signal, hook in ((app.on_partitions_assigned, assigned), (app.on_partitions_revoked, revoked)):
+
+        async def handle(
+            _app: BatchApp, partitions: Collection[TP], *, hook: PartitionsHook = hook, **_kwargs: Any
+        ) -> None:
+            await hook(partitions)
+
+        signal.connect(handle, weak=False)
+
+
+async def run_app(app: BatchApp) -> None:
+    """Run an app until it is told to stop (SIGTERM, SIGINT) or fails.
+
+    Raises:
+        BaseException: what stopped it, as it was raised.
+    """
+    loop = asyncio.get_running_loop()
+    worker = faust.Worker(
+        app, loop=loop, override_logging=False, redirect_stdouts=False, quiet=True, blocking_timeout=0
+    )
+    worker.spinner = None  # it writes escape sequences even when told to be quiet
+    try:
+        await worker.start()
+    finally:
+        await (worker._signal_stop_future or worker.stop())  # noqa: SLF001  # a stop by signal is under way already
+    reason = app.crash_reason or worker.crash_reason
+    if reason is not None:
+        raise reason

@@ -1,0 +1,78 @@
+"""How to reach Kafka: the settings as aiokafka and as Faust want them."""
+
+import ssl
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import faust
+from aiokafka.errors import KafkaError
+from aiokafka.helpers import create_ssl_context
+
+from pipeline.errors import SettingError, UnavailableError
+from pipeline.settings import Settings
+
+
+def bootstrap(settings: Settings) -> str:
+    """Give the bootstrap servers.
+
+    Raises:
+        SettingError: none are set.
+    """
+    if not settings.kafka:
+        raise SettingError("AIRTALLY_KAFKA is not set: give Kafka's address (host:port), or start one by `airtally up`")
+    return settings.kafka
+
+
+def client_options(settings: Settings) -> dict[str, Any]:
+    """Give the keyword arguments that any aiokafka client is made with."""
+    options: dict[str, Any] = {
+        "bootstrap_servers": bootstrap(settings),
+        "security_protocol": settings.kafka_security,
+        "ssl_context": _ssl_context(settings),
+    }
+    if settings.kafka_security.startswith("SASL"):
+        user, password = _credentials(settings)
+        options |= {
+            "sasl_mechanism": settings.kafka_sasl_mechanism,
+            "sasl_plain_username": user,
+            "sasl_plain_password": password,
+        }
+    return options
+
+
+def faust_options(settings: Settings) -> dict[str, Any]:
+    """Give the keyword arguments that a Faust app needs to reach Kafka through the batch transport."""
+    servers = ";".join(f"kafka-batch://{server.strip()}" for server in bootstrap(settings).split(","))
+    context = _ssl_context(settings)
+    if settings.kafka_security.startswith("SASL"):
+        user, password = _credentials(settings)
+        credentials = faust.SASLCredentials(
+            username=user, password=password, ssl_context=context, mechanism=settings.kafka_sasl_mechanism
+        )
+        return {"broker": servers, "broker_credentials": credentials}
+    return {"broker": servers, "broker_credentials": context}
+
+
+def _ssl_context(settings: Settings) -> ssl.SSLContext | None:
+    if not settings.kafka_security.endswith("SSL"):
+        return None
+    context: ssl.SSLContext = create_ssl_context(cafile=settings.kafka_ca_file)
+    return context
+
+
+def _credentials(settings: Settings) -> tuple[str, str]:
+    if not settings.kafka_user or settings.kafka_password is None:
+        raise SettingError(
+            f"AIRTALLY_KAFKA_SECURITY={settings.kafka_security} needs AIRTALLY_KAFKA_USER and AIRTALLY_KAFKA_PASSWORD"
+        )
+    return settings.kafka_user, settings.kafka_password.get_secret_value()
+
+
+@contextmanager
+def unavailable_if_down() -> Iterator[None]:
+    """Turn what aiokafka raises while Kafka is away into ``UnavailableError``."""
+    try:
+        yield
+    except (KafkaError, OSError, TimeoutError) as error:
+        raise UnavailableError(f"Kafka does not answer as it should: {error!r}") from error

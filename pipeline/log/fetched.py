@@ -1,0 +1,119 @@
+"""What a fetch brought of one partition, still as the broker's bytes.
+
+aiokafka makes one Python object per record, which is more than half of the cost of a plain consumer. Here a response is
+taken apart only as far as its record batches (for position and checksum); the columns are read when they are folded.
+"""
+
+import asyncio
+from collections.abc import Collection
+from typing import Any
+
+from aiokafka.consumer.fetcher import Fetcher, FetchResult
+from aiokafka.errors import CorruptRecordException
+from aiokafka.structs import TopicPartition
+
+from pipeline.domain.batch import RecordBatch
+from pipeline.errors import LogNotDenseError
+
+
+class FetchedBatch:
+    """Records `first_offset` to before `next_offset` of one partition, as fetched.
+
+    `nbytes` is the size of the response's share, compressed as it came.
+    """
+
+    __slots__ = ("__weakref__", "_blocks", "first_offset", "nbytes", "next_offset", "tp")
+
+    def __init__(self, tp: TopicPartition, first_offset: int, blocks: list[Any], nbytes: int) -> None:
+        self.tp = tp
+        self.first_offset = first_offset
+        self.next_offset: int = blocks[-1].next_offset
+        self.nbytes = nbytes
+        self._blocks = blocks
+
+    def read(self) -> RecordBatch:
+        """Read the records into columns. Can be called once.
+
+        Raises:
+            LogNotDenseError: there are holes between offsets, so that no count of them could be proven.
+        """
+        records: list[Any] = []
+        for block in self._blocks:
+            if block.is_control_batch or block.is_transactional:
+                raise LogNotDenseError(f"{self.tp}: transactions on this topic; Airtally's log takes none")
+            records.extend(block)
+        if records and records[0].offset < self.first_offset:  # a broker sends whole blocks, also from their middle
+            records = [record for record in records if record.offset >= self.first_offset]
+        if len(records) != self.next_offset - self.first_offset or records[0].offset != self.first_offset:
+            raise LogNotDenseError(
+                f"{self.tp}: {len(records)} records in offsets {self.first_offset} to {self.next_offset - 1}; "
+                "the topic must not be compacted"
+            )
+        return RecordBatch(
+            self.tp.topic,
+            self.tp.partition,
+            self.first_offset,
+            [record.timestamp for record in records],
+            [record.key for record in records],
+            [record.value for record in records],
+            [record.headers for record in records],
+        )
+
+
+async def next_batches(
+    fetcher: Fetcher, partitions: Collection[TopicPartition], timeout_s: float
+) -> dict[TopicPartition, list[FetchedBatch]]:
+    """Take what has been fetched of some partitions, waiting for it at most once.
+
+    Raises:
+        aiokafka.errors.KafkaError: the fetch of a partition failed for good.
+    """
+    subscriptions = fetcher._subscriptions  # noqa: SLF001  # aiokafka is pinned; this module is its adapter
+    if subscriptions.reassignment_in_progress:
+        await subscriptions.wait_for_assignment()
+    batches = _take_all(fetcher, partitions)
+    if batches:
+        return batches
+    waiter = fetcher._create_fetch_waiter()  # noqa: SLF001
+    try:
+        async with asyncio.timeout(timeout_s):
+            await waiter
+    except TimeoutError:
+        return {}
+    return _take_all(fetcher, partitions)
+
+
+def _take_all(fetcher: Fetcher, partitions: Collection[TopicPartition]) -> dict[TopicPartition, list[FetchedBatch]]:
+    batches: dict[TopicPartition, list[FetchedBatch]] = {}
+    fetched = fetcher._records  # noqa: SLF001
+    for tp in list(fetched):
+        if tp not in partitions:
+            if not fetcher._subscriptions.is_assigned(tp):  # noqa: SLF001
+                del fetched[tp]
+            continue
+        result = fetched.pop(tp)
+        fetcher._notify(fetcher._wait_consume_future)  # noqa: SLF001  # room for the next response
+        if not isinstance(result, FetchResult):
+            result.check_raise()
+        elif (batch := _take(result, tp)) is not None:
+            batches[tp] = [batch]
+    return batches
+
+
+def _take(result: FetchResult, tp: TopicPartition) -> FetchedBatch | None:
+    """Take a whole response of a partition and move the consumer's position behind it."""
+    if not result.has_more() or not result.check_assignment(tp):
+        return None
+    fetched = result._partition_records  # noqa: SLF001
+    blocks = []
+    while fetched._records.has_next():  # noqa: SLF001
+        block = fetched._records.next_batch()  # noqa: SLF001
+        if not block.validate_crc():
+            raise CorruptRecordException(f"{tp}: a record batch at {block.base_offset} fails its checksum")
+        if block.next_offset > fetched.next_fetch_offset:
+            blocks.append(block)
+    if not blocks:
+        return None
+    first_offset, fetched.next_fetch_offset = fetched.next_fetch_offset, blocks[-1].next_offset
+    result._update_position()  # noqa: SLF001
+    return FetchedBatch(tp, first_offset, blocks, fetched._records.size_in_bytes())  # noqa: SLF001

@@ -1,0 +1,147 @@
+"""The publisher: idempotent, acknowledged by all in-sync replicas, keyed by voter.
+
+Kafka's idempotence covers a producer's own retries. It does not span a restart of the producer or a retry from outside:
+for those a vote keeps its ``vote_id``, and the fold counts it once.
+"""
+
+import asyncio
+from collections import defaultdict
+from collections.abc import Awaitable, Iterable, Sequence
+from functools import lru_cache
+from types import TracebackType
+from typing import Any, Self
+
+from aiokafka import AIOKafkaProducer
+from aiokafka.errors import KafkaError
+from aiokafka.partitioner import murmur2
+
+from pipeline.domain.record import Marker, Vote, encode
+from pipeline.errors import PublishError
+from pipeline.log.connection import client_options, unavailable_if_down
+from pipeline.settings import Settings
+
+KeyValue = tuple[bytes | None, bytes | None]
+
+MAX_REQUEST_BYTES = 2 << 20  # as the topic's max.message.bytes
+BATCH_BYTES = 256 << 10
+
+
+@lru_cache(maxsize=1 << 20)
+def partition_of(key: bytes, partitions: int) -> int:
+    """Give the partition of a key as Kafka's Java client does (murmur2, positive, modulo)."""
+    return int(murmur2(key) & 0x7FFFFFFF) % partitions
+
+
+class Publisher:
+    """Publishes votes and markers. Use it as an asynchronous context manager.
+
+    Every method returns when Kafka has acknowledged, and raises ``PublishError`` when it did not: the record may then
+    be in the log or not, and is safe to publish again (a vote with the same id, a marker unchanged).
+    """
+
+    def __init__(self, settings: Settings, *, linger_ms: int = 5) -> None:
+        self._topic = settings.topic
+        self._partitions = settings.partitions
+        self._producer = AIOKafkaProducer(
+            **client_options(settings),
+            acks="all",
+            enable_idempotence=True,
+            linger_ms=linger_ms,
+            max_batch_size=BATCH_BYTES,
+            max_request_size=MAX_REQUEST_BYTES,
+            request_timeout_ms=30_000,
+        )
+
+    async def __aenter__(self) -> Self:
+        with unavailable_if_down():
+            await self._producer.start()
+        return self
+
+    async def __aexit__(
+        self, _kind: type[BaseException] | None, _error: BaseException | None, _trace: TracebackType | None
+    ) -> None:
+        await self._producer.stop()
+
+    async def publish_vote(self, vote: Vote) -> tuple[int, int]:
+        """Publish one vote; give its partition and offset."""
+        key = vote.voter_id.encode()
+        return await self.publish(key, encode(vote))
+
+    async def publish(self, key: bytes, value: bytes | None) -> tuple[int, int]:
+        """Publish one record of any content; give its partition and offset."""
+        partition = partition_of(key, self._partitions)
+        try:
+            placed = await self._producer.send_and_wait(self._topic, value, key=key, partition=partition)
+        except KafkaError as error:
+            raise PublishError(f"not acknowledged: {error!r}; publish it again with the same id") from error
+        return placed.partition, placed.offset
+
+    async def publish_marker(self, marker: Marker) -> dict[int, int]:
+        """Publish a marker into every partition; give its offset in each.
+
+        Raises:
+            PublishError: some partitions did not acknowledge; publish the same marker again, it is idempotent.
+        """
+        key, value = f"{marker.show_id}/{marker.poll_id}".encode(), encode(marker)
+        sent = await asyncio.gather(
+            *[
+                self._producer.send_and_wait(self._topic, value, key=key, partition=partition)
+                for partition in range(self._partitions)
+            ],
+            return_exceptions=True,
+        )
+        failed = {partition: answer for partition, answer in enumerate(sent) if isinstance(answer, BaseException)}
+        if failed:
+            raise PublishError(
+                f"{value.decode()} was not acknowledged by partitions {sorted(failed)} ({next(iter(failed.values()))!r}): "
+                "publish the same marker again"
+            )
+        return {placed.partition: placed.offset for placed in sent if not isinstance(placed, BaseException)}
+
+    async def publish_many(self, records: Iterable[KeyValue]) -> None:
+        """Publish many records (key, value), in order within each partition.
+
+        Raises:
+            PublishError: some were not acknowledged; any of them may be in the log.
+        """
+        await (await self.enqueue_many(records))
+
+    async def enqueue_many(self, records: Iterable[KeyValue]) -> Awaitable[None]:
+        """Hand many records (key, value) to the producer; give what to await for their acknowledgement.
+
+        It fills the producer's batches directly, at a small part of the cost of single records. What is enqueued by one
+        call after the other is in that order within each partition. A record without a key goes to partition 0.
+        """
+        by_partition: defaultdict[int, list[KeyValue]] = defaultdict(list)
+        partitions = self._partitions
+        for record in records:
+            key = record[0]
+            by_partition[0 if key is None else partition_of(key, partitions)].append(record)
+        waiting = [future for partition, run in by_partition.items() for future in await self._enqueue(partition, run)]
+        return _acknowledged(waiting)
+
+    async def _enqueue(self, partition: int, run: Sequence[KeyValue]) -> list[Awaitable[Any]]:
+        """Hand over records of one partition, in as few batches as they fit."""
+        waiting: list[Awaitable[Any]] = []
+        batch = self._producer.create_batch()
+        try:
+            for key, value in run:
+                if batch.append(key=key, value=value, timestamp=None) is not None:
+                    continue
+                if batch.record_count():
+                    waiting.append(await self._producer.send_batch(batch, self._topic, partition=partition))
+                batch = self._producer.create_batch()
+                if batch.append(key=key, value=value, timestamp=None) is None:  # larger than a batch: by itself
+                    waiting.append(await self._producer.send(self._topic, value, key=key, partition=partition))
+            if batch.record_count():
+                waiting.append(await self._producer.send_batch(batch, self._topic, partition=partition))
+        except KafkaError as error:
+            raise PublishError(f"not accepted: {error!r}; publish them again with the same ids") from error
+        return waiting
+
+
+async def _acknowledged(waiting: Sequence[Awaitable[Any]]) -> None:
+    try:
+        await asyncio.gather(*waiting)
+    except KafkaError as error:
+        raise PublishError(f"not acknowledged: {error!r}; publish them again with the same ids") from error

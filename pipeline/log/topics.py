@@ -1,0 +1,129 @@
+"""The topic `votes`: made with the settings that exact counting needs, and checked for them at every start."""
+
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+
+from aiokafka.admin import AIOKafkaAdminClient, NewTopic
+from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
+from aiokafka.errors import for_code
+
+from pipeline.errors import TopicMismatchError
+from pipeline.log.connection import client_options, unavailable_if_down
+from pipeline.settings import Settings
+
+TOPIC_ALREADY_EXISTS = 36
+UNKNOWN_TOPIC = 3
+
+
+@dataclass(frozen=True)
+class TopicShape:
+    """What a topic is like: as we want it, or as it was found."""
+
+    partitions: int
+    config: Mapping[str, str]
+
+
+def wanted(settings: Settings) -> TopicShape:
+    """Give the shape that the settings ask for.
+
+    Append time makes arrival the broker's word, the same at each replay. Without compaction and transactions offsets are
+    dense, so that loss and doubling show as arithmetic. 2 MiB leaves room for a bad record to be archived and named.
+    """
+    return TopicShape(
+        settings.partitions,
+        {
+            "message.timestamp.type": "LogAppendTime",
+            "cleanup.policy": "delete",
+            "retention.ms": str(settings.retention_ms),
+            "min.insync.replicas": str(settings.min_insync),
+            "max.message.bytes": str(2 << 20),
+            "unclean.leader.election.enable": "false",
+        },
+    )
+
+
+# A topic with another value of these would be counted wrongly; the rest is the operator's to choose.
+_ESSENTIAL = ("message.timestamp.type", "cleanup.policy", "unclean.leader.election.enable")
+
+
+def differences(settings: Settings, found: TopicShape) -> list[str]:
+    """Say in what a topic differs from what it must be, each with its remedy."""
+    shape, topic = wanted(settings), settings.topic
+    lines = []
+    if found.partitions != shape.partitions:
+        lines.append(
+            f"it has {found.partitions} partitions, AIRTALLY_PARTITIONS is {shape.partitions}: the count is fixed when the "
+            f"topic is made (votes of one voter must stay in one partition). Set AIRTALLY_PARTITIONS={found.partitions}"
+        )
+    for name in _ESSENTIAL:
+        value = found.config.get(name)
+        if value is not None and value != shape.config[name]:
+            lines.append(
+                f"{name} is {value}, it must be {shape.config[name]}: kafka-configs.sh --alter --entity-type topics "
+                f"--entity-name {topic} --add-config {name}={shape.config[name]}"
+                + (" (and start with a new topic if records were written meanwhile)" if name != _ESSENTIAL[2] else "")
+            )
+    return lines
+
+
+class Topics:
+    """Makes and looks at topics."""
+
+    def __init__(self, admin: AIOKafkaAdminClient, settings: Settings) -> None:
+        self._admin = admin
+        self._settings = settings
+
+    async def create(self) -> bool:
+        """Make the topic; False: it was there."""
+        settings, shape = self._settings, wanted(self._settings)
+        new = NewTopic(settings.topic, shape.partitions, settings.replication, topic_configs=dict(shape.config))
+        with unavailable_if_down():
+            response = await self._admin.create_topics([new])
+        (_topic, code, *text) = response.topic_errors[0]
+        if code not in (0, TOPIC_ALREADY_EXISTS):
+            raise TopicMismatchError(
+                f"topic {settings.topic} cannot be made: {for_code(code).__name__} {text[0] if text else ''}; "
+                "AIRTALLY_REPLICATION must not exceed the number of brokers"
+            )
+        return bool(code == 0)
+
+    async def find(self) -> TopicShape | None:
+        """Look at the topic; None: there is none."""
+        name = self._settings.topic
+        with unavailable_if_down():
+            (description,) = await self._admin.describe_topics([name])
+            if description["error_code"] == UNKNOWN_TOPIC:
+                return None
+            answers = await self._admin.describe_configs([ConfigResource(ConfigResourceType.TOPIC, name)])
+        config = {entry[0]: entry[1] for answer in answers for resource in answer.resources for entry in resource[4]}
+        return TopicShape(len(description["partitions"]), config)
+
+    async def check(self) -> None:
+        """Make sure that the topic can be counted exactly.
+
+        Raises:
+            TopicMismatchError: it does not exist, or differs; the text says in what, and what to do.
+        """
+        found, topic = await self.find(), self._settings.topic
+        if found is None:
+            raise TopicMismatchError(f"topic {topic} does not exist: make it by `airtally init`")
+        lines = differences(self._settings, found)
+        if lines:
+            raise TopicMismatchError(f"topic {topic} is not as it must be: " + "; ".join(lines))
+
+
+@asynccontextmanager
+async def open_topics(settings: Settings) -> AsyncIterator[Topics]:
+    """Connect for administration.
+
+    Raises:
+        UnavailableError: Kafka does not answer.
+    """
+    admin = AIOKafkaAdminClient(**client_options(settings), request_timeout_ms=10_000)
+    try:
+        with unavailable_if_down():
+            await admin.start()
+        yield Topics(admin, settings)
+    finally:
+        await admin.close()

@@ -1,0 +1,55 @@
+"""The topic is made rightly, and a topic that would be counted wrongly is refused with its remedy."""
+
+import pytest
+
+from pipeline.errors import TopicMismatchError, UnavailableError
+from pipeline.local.ports import free_port
+from pipeline.log.topics import TopicShape, differences, open_topics, wanted
+from pipeline.settings import Settings
+
+SETTINGS = Settings(kafka="127.0.0.1:1", topic="votes", partitions=12)
+
+
+def shape(partitions: int = 12, **config: str) -> TopicShape:
+    return TopicShape(
+        partitions, {**wanted(SETTINGS).config, **{key.replace("_", "."): value for key, value in config.items()}}
+    )
+
+
+def test_what_is_wanted_has_no_differences() -> None:
+    assert differences(SETTINGS, wanted(SETTINGS)) == []
+    assert differences(SETTINGS, shape(retention_ms="60000")) == []  # the operator's to choose
+
+
+@pytest.mark.parametrize(
+    ("found", "named"),
+    [
+        (shape(partitions=8), "AIRTALLY_PARTITIONS=8"),
+        (shape(message_timestamp_type="CreateTime"), "message.timestamp.type=LogAppendTime"),
+        (shape(cleanup_policy="compact"), "cleanup.policy=delete"),
+        (shape(cleanup_policy="compact,delete"), "cleanup.policy=delete"),
+        (shape(unclean_leader_election_enable="true"), "unclean.leader.election.enable=false"),
+    ],
+)
+def test_a_difference_is_named_with_its_remedy(found: TopicShape, named: str) -> None:
+    (line,) = differences(SETTINGS, found)
+    assert named in line
+
+
+@pytest.mark.real
+async def test_a_topic_is_made_once_and_found_as_it_was_made(found: Settings) -> None:
+    async with open_topics(found) as topics:
+        with pytest.raises(TopicMismatchError, match="airtally init"):
+            await topics.check()
+        assert await topics.create()
+        assert not await topics.create()
+        await topics.check()
+    async with open_topics(found.model_copy(update={"partitions": 5})) as topics:
+        with pytest.raises(TopicMismatchError, match="it has 4 partitions, AIRTALLY_PARTITIONS is 5"):
+            await topics.check()
+
+
+async def test_kafka_away_is_unavailable_not_wrong() -> None:
+    with pytest.raises(UnavailableError):
+        async with open_topics(Settings(kafka=f"127.0.0.1:{free_port()}")):
+            pass
