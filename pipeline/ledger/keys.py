@@ -1,0 +1,41 @@
+"""The Redis keyspace (the contract is ``schemas/redis.md``): all keys of one partition lie in one hash slot."""
+
+from pipeline.domain.poll import PollId
+
+FORMAT = 1  # of the keys and fields of a ledger; another one is another layout
+
+
+class Keys:
+    """The keys of one partition's ledger."""
+
+    def __init__(self, topic: str, partition: int) -> None:
+        self._slot = f"{{{topic}/{partition}}}"
+        self.head = f"{self._slot}:head"
+        self.polls = f"{self._slot}:polls"
+
+    def poll(self, poll_id: PollId) -> str:
+        """Name the hash of a poll's rules, state, totals and outcomes."""
+        return f"{self._slot}:poll:{poll_name(poll_id)}"
+
+    def windows(self, poll_id: PollId) -> str:
+        """Name the hash of a poll's votes per window and option."""
+        return f"{self._slot}:windows:{poll_name(poll_id)}"
+
+    def voters(self, poll_id: PollId) -> str:
+        """Name the hash of how many votes of each voter reached the limit rule."""
+        return f"{self._slot}:voters:{poll_name(poll_id)}"
+
+    def ids(self, poll_id: PollId, epoch: int) -> str:
+        """Name the set of the vote ids that came in an epoch."""
+        return f"{self._slot}:ids:{poll_name(poll_id)}/{epoch}"
+
+
+def poll_name(poll_id: PollId) -> str:
+    """Write a poll's name as it stands in keys."""
+    return f"{poll_id.show_id}/{poll_id.poll_id}"
+
+
+def parse_poll_name(name: str) -> PollId:
+    """Read what ``poll_name`` wrote."""
+    show_id, _, poll_id = name.partition("/")
+    return PollId(show_id, poll_id)

@@ -1,0 +1,104 @@
+"""The writer's side of the ledgers: load a partition's state, create a ledger, apply a chunk."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from importlib.resources import files
+
+import msgspec
+from redis.asyncio import Redis
+
+from pipeline.domain.fold import Chunk, PartitionState
+from pipeline.domain.outcome import Outcome
+from pipeline.domain.partition import Answer
+from pipeline.domain.poll import Poll, open_poll
+from pipeline.domain.record import PollOpened
+from pipeline.errors import RedisMismatchError
+from pipeline.ledger.command import PollState, command
+from pipeline.ledger.connection import unavailable_if_down
+from pipeline.ledger.keys import FORMAT, Keys, parse_poll_name
+
+_APPLY = (files("pipeline.ledger") / "apply.lua").read_text("utf-8")
+
+_CREATE = """
+if redis.call('EXISTS', KEYS[1]) == 1 then return 0 end
+redis.call('HSET', KEYS[1], 'format', ARGV[1], 'base', ARGV[2], 'next_offset', ARGV[2], 'clock_ms', 0)
+return 1
+"""
+
+
+_DECIDED = (Outcome.COUNTED, Outcome.DUPLICATE, Outcome.OVER_LIMIT)
+
+
+@dataclass(frozen=True)
+class Reply:
+    """What the ledger said of a chunk: `decided` are its own outcomes (rules 8 to 10), when it was applied."""
+
+    answer: Answer
+    next_offset: int  # the ledger's; -1: there is no ledger
+    decided: Mapping[Outcome, int]
+
+
+class Ledger:
+    """The ledgers of a topic's partitions, in Redis. Each call raises ``UnavailableError`` while Redis is away."""
+
+    def __init__(self, client: Redis, topic: str) -> None:
+        self._client = client
+        self._topic = topic
+        self._apply = client.register_script(_APPLY)
+        self._create = client.register_script(_CREATE)
+
+    async def next_offset(self, partition: int) -> int | None:
+        """Give the offset of the record to fold next; None: there is no ledger."""
+        with unavailable_if_down():
+            found = await self._client.hget(Keys(self._topic, partition).head, "next_offset")
+        return None if found is None else int(found)
+
+    async def load(self, partition: int) -> PartitionState | None:
+        """Read what the fold needs to go on; None: there is no ledger.
+
+        Raises:
+            RedisMismatchError: the ledger is of another format.
+        """
+        keys = Keys(self._topic, partition)
+        with unavailable_if_down():
+            while True:
+                names: list[bytes] = sorted(await self._client.smembers(keys.polls))  # type: ignore[arg-type]
+                polls = [parse_poll_name(name.decode()) for name in names]
+                async with self._client.pipeline(transaction=True) as pipe:
+                    pipe.hmget(keys.head, "format", "next_offset", "clock_ms")
+                    pipe.smembers(keys.polls)
+                    for poll_id in polls:
+                        pipe.hmget(keys.poll(poll_id), "rules", "state")
+                    head, names_now, *states = await pipe.execute()
+                if sorted(names_now) == names:
+                    break
+        if head[1] is None:
+            return None
+        if int(head[0]) != FORMAT:
+            raise RedisMismatchError(f"{keys.head} has format {int(head[0])}, this worker needs {FORMAT}")
+        return PartitionState(int(head[1]), int(head[2]), dict(zip(polls, map(read_poll, states), strict=True)))
+
+    async def create(self, partition: int, base: int) -> None:
+        """Make an empty ledger that begins at an offset, unless there is one."""
+        with unavailable_if_down():
+            await self._create(keys=[Keys(self._topic, partition).head], args=[FORMAT, base])
+
+    async def apply(self, chunk: Chunk) -> Reply:
+        """Apply a chunk, all or nothing.
+
+        After ``UnavailableError`` it may or may not have been applied: ``load`` tells.
+
+        Raises:
+            RedisMismatchError: a key of ours holds something else, or the ledger is of another format.
+        """
+        keys, arguments = command(self._topic, chunk)
+        with unavailable_if_down():
+            answer, next_offset, *decided = await self._apply(keys=keys, args=arguments)
+        return Reply(Answer(answer.decode()), next_offset, dict(zip(_DECIDED, decided, strict=False)))
+
+
+def read_poll(fields: list[bytes]) -> Poll:
+    """Put a poll together from the fields `rules` and `state` of its hash."""
+    rules = msgspec.json.decode(fields[0], type=PollOpened)
+    state = msgspec.json.decode(fields[1], type=PollState)
+    return msgspec.structs.replace(open_poll(rules), closed_at=state.closed_at, final=state.final, epoch=state.epoch)

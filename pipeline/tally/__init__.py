@@ -1,0 +1,1 @@
+"""The tally: Faust workers that fold the log into the ledgers."""

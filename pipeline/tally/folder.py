@@ -1,0 +1,201 @@
+"""One partition's way into its ledger: batches in, in order, one chunk at a time.
+
+There is one rule for everything that can go wrong (Redis away, a reply lost, another worker ahead, the ledger rolled back
+or wiped): forget the state, load it from the ledger, and go on from the offset that the ledger names. What the state was
+does not matter, since it is a function of the log before that offset.
+"""
+
+import asyncio
+import time
+from collections import deque
+from typing import Any, Protocol
+
+import structlog
+
+from pipeline import metrics
+from pipeline.domain.batch import RecordBatch, join
+from pipeline.domain.fold import Chunk, PartitionState, fold
+from pipeline.domain.partition import Answer
+from pipeline.errors import LogReplacedError, LogTruncatedError, UnavailableError
+from pipeline.health import Health
+from pipeline.ledger.ledger import Ledger
+from pipeline.waiting import for_ever
+
+# A script of this many votes takes some 5 ms, during which Redis answers nobody else, and the air is reading.
+CHUNK_RECORDS = 2000
+IDLE_LOOK_S = 1.0
+REWIND_PAUSE_S = 1.0  # after a seek, batches from before it are still on their way: they are no reason to seek again
+
+log = structlog.get_logger(__name__)
+
+
+class Log(Protocol):
+    """What a folder asks of the log."""
+
+    async def seek(self, partition: int, offset: int) -> None:
+        """Read on from an offset."""
+
+    async def begin_offset(self, partition: int) -> int:
+        """Give the first offset that the log still has."""
+
+    async def end_offset(self, partition: int) -> int:
+        """Give the offset after the last record."""
+
+
+class PartitionFolder:
+    """Folds one partition. ``run`` is its task; ``add`` hands it a Faust event whose value is a ``FetchedBatch``."""
+
+    def __init__(self, partition: int, ledger: Ledger, source: Log, health: Health, *, accept_truncated: bool) -> None:
+        self.partition = partition
+        self._ledger, self._log, self._health = ledger, source, health
+        self._accept_truncated = accept_truncated
+        self._events: deque[Any] = deque()
+        self._wake = asyncio.Event()
+        self._state: PartitionState | None = None
+        self._sought_at = float("-inf")
+        self._label = str(partition)
+
+    @property
+    def next_offset(self) -> int | None:
+        """The offset of the record to fold next, as far as this worker knows."""
+        return None if self._state is None else self._state.next_offset
+
+    def add(self, event: Any) -> None:
+        """Queue a batch. The transport bounds how many bytes can wait."""
+        self._events.append(event)
+        self._wake.set()
+
+    async def run(self) -> None:
+        """Fold for ever.
+
+        Raises:
+            LogError: the log cannot be folded exactly; somebody must decide.
+            ConfigurationError: Redis holds what is not ours.
+        """
+        while True:
+            if not await self._woken():
+                await self._look()
+            while self._events:
+                events, batch = self._take()
+                await self._fold(batch)
+                for event in events:
+                    event.ack()
+
+    async def _woken(self) -> bool:
+        """Wait for a batch, but not for ever."""
+        try:
+            async with asyncio.timeout(IDLE_LOOK_S):
+                await self._wake.wait()
+        except TimeoutError:
+            return False
+        self._wake.clear()
+        return True
+
+    async def _look(self) -> None:
+        """Look at the ledger while nothing arrives: without votes nobody else would notice that Redis was wiped."""
+        try:
+            expected, found = self.next_offset, await self._ledger.next_offset(self.partition)
+            if expected is not None and found != expected:
+                self._state = None
+            await self._realign(0 if expected is None else expected)
+        except UnavailableError as error:
+            self._health.set("redis", str(error))
+        else:
+            self._health.set("redis", None)
+
+    def _take(self) -> tuple[list[Any], RecordBatch]:
+        """Take what waits, up to about a chunk, as one batch: many small batches would cost a script each."""
+        events = [self._events.popleft()]
+        batches = [events[0].value.read()]
+        size = len(batches[0])
+        while self._events and size < CHUNK_RECORDS and self._events[0].value.first_offset == batches[-1].next_offset:
+            events.append(self._events.popleft())
+            batches.append(events[-1].value.read())
+            size += len(batches[-1])
+        return events, join(batches)
+
+    async def _fold(self, batch: RecordBatch) -> None:
+        """Fold a batch, as often as it takes. Afterwards the ledger has it, or the log is read again from before it."""
+        async for attempt in for_ever(self._health, "redis"):
+            with attempt:
+                while await self._realign(batch.first_offset) and await self._apply(batch):
+                    pass
+
+    async def _realign(self, first_offset: int) -> bool:
+        """Load the state if it is not known. False: the ledger is behind, and the log is being read again."""
+        if self._state is None:
+            self._state = await self._load()
+            self._health.set("redis", None)
+        next_offset = self._state.next_offset
+        if first_offset <= next_offset:
+            return True
+        if time.monotonic() - self._sought_at > REWIND_PAUSE_S:
+            await self._rewind(first_offset, next_offset)
+        return False
+
+    async def _apply(self, batch: RecordBatch) -> bool:
+        """Fold what the ledger does not have yet. True: it answered otherwise than expected, so look again."""
+        assert self._state is not None  # noqa: S101  # _realign went before
+        for piece in batch.since(self._state.next_offset).split(CHUNK_RECORDS):
+            if not len(piece):
+                return False
+            state, chunk = fold(self._state, piece)
+            self._state = None  # unknown until the ledger has answered
+            began = time.perf_counter()
+            reply = await self._ledger.apply(chunk)
+            metrics.APPLY_SECONDS.observe(time.perf_counter() - began)
+            if reply.answer is not Answer.APPLIED:
+                metrics.REFUSED_CHUNKS.labels(reply.answer).inc()
+                log.warning(
+                    "chunk refused",
+                    partition=self.partition,
+                    offset=chunk.first_offset,
+                    answer=reply.answer,
+                    ledger_next_offset=reply.next_offset,
+                )
+                return True
+            self._state = state
+            self._measure(piece, chunk, reply.decided)
+        return False
+
+    async def _load(self) -> PartitionState:
+        state = await self._ledger.load(self.partition)
+        if state is None:
+            base = await self._log.begin_offset(self.partition)
+            if base > 0 and not self._accept_truncated:
+                raise LogTruncatedError(
+                    f"partition {self.partition} has no ledger, and its log begins at {base}: {base} records are gone, "
+                    "with them perhaps votes and the opening of polls. Restore Redis, or set "
+                    "AIRTALLY_ACCEPT_TRUNCATED_LOG=1 to count from here on"
+                )
+            await self._ledger.create(self.partition, base)
+            log.info("ledger begun", partition=self.partition, offset=base)
+            state = PartitionState(base)
+        end = await self._log.end_offset(self.partition)
+        if state.next_offset > end:
+            raise LogReplacedError(
+                f"the ledger of partition {self.partition} has folded {state.next_offset} records, the log has {end}: it "
+                "is another log (the topic was made anew?). Use another Redis database or another AIRTALLY_TOPIC"
+            )
+        return state
+
+    async def _rewind(self, first_offset: int, next_offset: int) -> None:
+        begin = await self._log.begin_offset(self.partition)
+        if begin > next_offset:
+            raise LogTruncatedError(
+                f"the ledger of partition {self.partition} must read on from {next_offset}, the log begins at {begin}: "
+                f"{begin - next_offset} records that were never counted are gone. Restore a newer copy of Redis"
+            )
+        log.warning("rewind", partition=self.partition, offset=next_offset, seen_offset=first_offset)
+        metrics.REWINDS.labels(self._label).inc()
+        self._events.clear()
+        self._sought_at = time.monotonic()
+        await self._log.seek(self.partition, next_offset)
+
+    def _measure(self, piece: RecordBatch, chunk: Chunk, decided: Any) -> None:
+        metrics.RECORDS_FOLDED.labels(self._label).inc(len(piece))
+        metrics.NEXT_OFFSET.labels(self._label).set(chunk.next_offset)
+        metrics.CHUNK_RECORDS.observe(len(piece))
+        metrics.APPEND_TO_APPLIED.observe(max(0.0, time.time() - piece.append_times[0] / 1000))
+        for outcome, number in (*chunk.outcomes.items(), *decided.items()):
+            metrics.OUTCOMES.labels(outcome).inc(number)
