@@ -1,0 +1,201 @@
+"""From the log into ClickHouse: batches are collected over all partitions and stored flush by flush, in order.
+
+One rule, as in the tally: what has been stored is what ClickHouse says. A partition whose position is in doubt (an
+assignment, a gap) is asked for, and its log read on from there. A flush, once made, is sent until it is stored.
+"""
+
+import asyncio
+import time
+from collections import deque
+from collections.abc import Collection
+from typing import Any
+
+import structlog
+
+from pipeline import metrics
+from pipeline.archive.buffer import FlushPolicy
+from pipeline.archive.flush import Flush
+from pipeline.archive.store import ArchiveStore
+from pipeline.domain.batch import RecordBatch
+from pipeline.errors import LogReplacedError, LogTruncatedError, UnavailableError
+from pipeline.health import Health
+from pipeline.log.app import AppLog
+from pipeline.waiting import for_ever, until_available
+
+REWIND_PAUSE_S = 1.0  # as in the tally: batches from before a seek are on their way still
+IDLE_LOOK_S = 5.0
+
+log = structlog.get_logger(__name__)
+
+
+class Archiver:
+    """Stores the partitions that this worker has. ``run`` is its task; ``add`` hands it a Faust event."""
+
+    def __init__(self, topic: str, store: ArchiveStore, source: AppLog, health: Health, policy: FlushPolicy) -> None:
+        self._topic, self._store, self._log, self._health = topic, store, source, health
+        self._buffer = policy.buffer()
+        self._collected: list[Any] = []  # the events whose batches are in the buffer
+        self._events: deque[Any] = deque()
+        self._wake = asyncio.Event()
+        self._next: dict[int, int] = {}  # the offset to collect next; a partition that is missing must be asked for
+        self._sought_at: dict[int, float] = {}
+        self._inserting: asyncio.Task[None] | None = None
+        self._looked_at = time.monotonic()
+
+    @property
+    def next_offsets(self) -> dict[int, int]:
+        """The offsets to collect next, as far as they are known."""
+        return dict(self._next)
+
+    def add(self, event: Any) -> None:
+        """Queue a batch. The transport bounds how many bytes can wait."""
+        self._events.append(event)
+        self._wake.set()
+
+    async def forget(self, partitions: Collection[int]) -> None:
+        """Let go of partitions, or doubt their positions. A flush that is on its way arrives first."""
+        for partition in partitions:
+            self._next.pop(partition, None)
+        self._buffer.discard(partitions)
+        self._events = deque(event for event in self._events if event.value.tp.partition not in partitions)
+        await self._settle()
+
+    async def run(self) -> None:
+        """Store for ever.
+
+        Raises:
+            LogError: the log cannot be stored whole; somebody must decide.
+            ConfigurationError: ClickHouse holds other tables.
+        """
+        while True:
+            await self._woken()
+            while self._events:
+                event = self._events.popleft()
+                if await self._collect(event.value.read()):
+                    self._collected.append(event)
+                if self._buffer.is_due(_now_ms()):
+                    await self._flush()
+            if self._buffer.is_due(_now_ms()):
+                await self._flush()
+            await self._look()
+
+    async def close(self) -> None:
+        """Store what is collected, once more and without waiting for long, and let the rest be read again."""
+        try:
+            async with asyncio.timeout(10):
+                await self._flush()
+                await self._settle()
+        except (TimeoutError, UnavailableError) as error:
+            log.warning("not stored before the stop; it is read again at the next start", error=str(error))
+
+    async def _woken(self) -> None:
+        due_ms = self._buffer.due_in_ms(_now_ms())
+        try:
+            async with asyncio.timeout(IDLE_LOOK_S if due_ms is None else due_ms / 1000):
+                await self._wake.wait()
+        except TimeoutError:
+            return
+        self._wake.clear()
+
+    async def _collect(self, batch: RecordBatch) -> bool:
+        """Take what is new of a batch into the buffer. False: the log is being read again from before it."""
+        partition = batch.partition
+        if partition not in self._next:
+            self._next[partition] = await self._position(partition)
+        next_offset = self._next[partition]
+        if batch.first_offset > next_offset:
+            await self._rewind(partition, next_offset, batch.first_offset)
+            return False
+        new = batch.since(next_offset)
+        self._buffer.add(new, _now_ms())
+        self._next[partition] = max(next_offset, batch.next_offset)
+        return True
+
+    async def _position(self, partition: int) -> int:
+        """Ask ClickHouse what it holds of a partition."""
+        await self._settle()
+
+        async def ask() -> int:
+            begin, end = await self._log.begin_offset(partition), await self._log.end_offset(partition)
+            stored = (await self._store.next_offsets(self._topic, [partition])).get(partition)
+            if stored is not None and not begin <= stored <= end:
+                raise _impossible(partition, stored, begin, end)
+            return begin if stored is None else stored
+
+        return await until_available(ask, self._health, "clickhouse")
+
+    async def _rewind(self, partition: int, next_offset: int, seen_offset: int) -> None:
+        if time.monotonic() - self._sought_at.get(partition, float("-inf")) < REWIND_PAUSE_S:
+            return
+        log.warning("rewind", partition=partition, offset=next_offset, seen_offset=seen_offset)
+        self._sought_at[partition] = time.monotonic()
+        await self._log.seek(partition, next_offset)
+
+    async def _flush(self) -> None:
+        """Send what is collected, after the flush before it has arrived; collecting goes on meanwhile."""
+        await self._settle()
+        flush, events = self._buffer.take(), self._collected
+        self._collected = []
+        if flush is not None:
+            self._inserting = asyncio.create_task(self._insert(flush, events), name="insert")
+
+    async def _settle(self) -> None:
+        """Wait until the flush that is on its way has arrived."""
+        if self._inserting is not None:
+            await asyncio.shield(self._inserting)
+            self._inserting = None
+
+    async def _insert(self, flush: Flush, events: list[Any]) -> None:
+        began = time.perf_counter()
+        async for attempt in for_ever(self._health, "clickhouse"):
+            with attempt:
+                if attempt.retry_state.attempt_number > 1 and await self._store.holds(flush):
+                    break  # the answer was lost, not the flush
+                await self._store.insert(flush)
+        self._health.set("clickhouse", None)
+        metrics.FLUSH_SECONDS.observe(time.perf_counter() - began)
+        metrics.FLUSH_RECORDS.observe(flush.rows)
+        metrics.FLUSH_BYTES.observe(flush.bytes)
+        metrics.APPEND_TO_STORED.observe(max(0.0, time.time() - flush.oldest_append_ms / 1000))
+        for run in flush.ranges:
+            metrics.ARCHIVED.labels(str(run.partition)).inc(run.next_offset - run.first_offset)
+            metrics.ARCHIVE_NEXT_OFFSET.labels(str(run.partition)).set(run.next_offset)
+        for event in events:
+            event.ack()
+
+    async def _look(self) -> None:
+        """Look at ClickHouse while nothing arrives: somebody may have gone back to a backup."""
+        if self._inserting is not None and self._inserting.done():
+            await self._settle()
+        quiet = not self._events and not self._buffer.rows and self._inserting is None
+        if not quiet or not self._next or time.monotonic() - self._looked_at < IDLE_LOOK_S:
+            return
+        self._looked_at = time.monotonic()
+        try:
+            stored = await self._store.next_offsets(self._topic, self._next)
+        except UnavailableError as error:
+            self._health.set("clickhouse", str(error))
+            return
+        self._health.set("clickhouse", None)
+        for partition, expected in list(self._next.items()):
+            if stored.get(partition, 0) < expected and self._next.get(partition) == expected:
+                del self._next[partition]
+                position = self._next[partition] = await self._position(partition)
+                if position < expected:
+                    await self._rewind(partition, position, expected)
+
+
+def _impossible(partition: int, stored: int, begin: int, end: int) -> LogTruncatedError | LogReplacedError:
+    if stored > end:
+        return LogReplacedError(
+            f"ClickHouse holds {stored} records of partition {partition}, the log has {end}: it is another log (the topic "
+            "was made anew?). Use another AIRTALLY_CLICKHOUSE_DATABASE or another AIRTALLY_TOPIC"
+        )
+    return LogTruncatedError(
+        f"ClickHouse needs partition {partition} from {stored} on, its log begins at {begin}: {begin - stored} records "
+        "that were never stored are gone. Set AIRTALLY_CLICKHOUSE_DATABASE to a new name to store what there is"
+    )
+
+
+def _now_ms() -> int:
+    return time.monotonic_ns() // 1_000_000

@@ -1,0 +1,143 @@
+"""The archive's table in ClickHouse: what it holds, and the insert of a flush.
+
+Exactly once comes from three lines of defence. The next offset of a partition is what the table holds, asked for at each
+assignment. A flush is one insert of one block, which ClickHouse takes all or not at all; after an insert without an answer
+it is asked whether it has the rows. And a row's place in the log is its key: where the same record was inserted twice,
+readers see one.
+"""
+
+import asyncio
+import itertools
+import secrets
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+from pipeline.archive.block import block_of
+from pipeline.archive.connection import connect, translated_errors
+from pipeline.archive.flush import Flush
+from pipeline.settings import Settings
+
+# One flush, one block: an insert is atomic within a block. A flush is below these limits by its policy, and below them
+# ClickHouse neither cuts nor waits for more. Asynchronous inserts would answer before they are on disk, or be mixed.
+_ONE_BLOCK = {
+    "async_insert": 0,
+    "insert_deduplicate": 1,
+    "max_insert_block_size": 16_000_000,
+    "min_insert_block_size_rows": 16_000_000,
+    "min_insert_block_size_bytes": 4 << 30,
+}
+
+
+@dataclass(frozen=True)
+class PartitionArithmetic:
+    """What the table holds of a partition. Whole and once: ``rows == distinct == max_offset - min_offset + 1``."""
+
+    partition: int
+    rows: int  # as stored: repeats that no merge has removed yet count
+    distinct: int
+    min_offset: int
+    max_offset: int
+
+    @property
+    def missing(self) -> int:
+        """Offsets between the first and the last that are not there."""
+        return self.max_offset - self.min_offset + 1 - self.distinct
+
+    @property
+    def repeated(self) -> int:
+        """Rows beyond one for each offset; readers never see them."""
+        return self.rows - self.distinct
+
+
+class ArchiveStore:
+    """A worker's hand on `votes_log`. Calls may overlap; each runs in a thread, with the columns it must build."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._client: Any = None
+        self._session = secrets.token_hex(8)
+        self._numbers = itertools.count(1)
+
+    async def close(self) -> None:
+        """Close the connections."""
+        if self._client is not None:
+            client, self._client = self._client, None
+            await asyncio.to_thread(client.close)
+
+    async def next_offsets(self, topic: str, partitions: Iterable[int]) -> dict[int, int]:
+        """Give the offset to go on with, for each of these partitions that the table holds something of.
+
+        Raises:
+            UnavailableError: ask again later.
+            ConfigurationError: waiting will not help.
+        """
+        rows = await self._rows(
+            "SELECT partition, max(offset) + 1 FROM votes_log "
+            "WHERE topic = {topic:String} AND partition IN {partitions:Array(UInt32)} GROUP BY partition",
+            {"topic": topic, "partitions": list(partitions)},
+        )
+        return dict(rows)
+
+    async def holds(self, flush: Flush) -> bool:
+        """Tell whether every record of a flush is stored: asked when an insert had no answer.
+
+        Raises:
+            UnavailableError: ask again later.
+            ConfigurationError: waiting will not help.
+        """
+        runs = [(run.partition, run.first_offset, run.next_offset) for run in flush.ranges]
+        rows = await self._rows(
+            "SELECT uniqExact(partition, offset) FROM votes_log WHERE topic = {topic:String} AND arrayExists("
+            "run -> partition = run.1 AND offset >= run.2 AND offset < run.3, "
+            "{runs:Array(Tuple(UInt32, UInt64, UInt64))})",
+            {"topic": flush.topic, "runs": runs},
+        )
+        return bool(rows[0][0] == flush.rows)
+
+    async def insert(self, flush: Flush) -> None:
+        """Insert a flush, all or nothing. After an error it may have arrived: ask ``holds`` before the next attempt.
+
+        Each call has a token of its own, so that only a repeat of the very same request (by a proxy, say) is nothing. A
+        token for the content would lose rows: ClickHouse writes a token down before the rows, and killed in between would
+        answer the next attempt as if they were there; and it remembers tokens over TRUNCATE and a return to a backup.
+
+        Raises:
+            UnavailableError: it may have arrived or not.
+            ConfigurationError: waiting will not help; nothing of it was stored.
+        """
+        settings = {**_ONE_BLOCK, "insert_deduplication_token": f"{self._session}:{next(self._numbers)}:{flush.token}"}
+
+        def insert() -> None:
+            block = block_of(flush)
+            with translated_errors():
+                self._connected().insert_arrow("votes_log", block, settings=settings)
+
+        await asyncio.to_thread(insert)
+
+    async def arithmetic(self, topic: str) -> list[PartitionArithmetic]:
+        """Count the rows of each partition of a topic, as they are stored.
+
+        Raises:
+            UnavailableError: ask again later.
+            ConfigurationError: waiting will not help.
+        """
+        rows = await self._rows(
+            "SELECT partition, count(), uniqExact(offset), min(offset), max(offset) FROM votes_log "
+            "WHERE topic = {topic:String} GROUP BY partition ORDER BY partition",
+            {"topic": topic},
+        )
+        return [PartitionArithmetic(*row) for row in rows]
+
+    async def _rows(self, sql: str, parameters: dict[str, Any]) -> list[Any]:
+        def query() -> list[Any]:
+            with translated_errors():
+                return list(self._connected().query(sql, parameters=parameters).result_rows)
+
+        return await asyncio.to_thread(query)
+
+    def _connected(self) -> Any:
+        """The client, made at the first call, so that a ClickHouse that is away is waited for in one place."""
+        if self._client is None:
+            self._client = connect(self._settings)
+        return self._client
