@@ -1,0 +1,217 @@
+"""The pages in a real browser: Chromium, without a screen. Pictures of each are left in tests/live/out for a person to see."""
+
+import asyncio
+import os
+import shutil
+from collections.abc import AsyncIterator
+
+import pytest
+from playwright.async_api import Browser, async_playwright
+
+from pipeline.domain.record import Option
+from pipeline.local.stack import LocalStack
+from tests.conftest import CI
+
+from .conftest import GoLive
+from .counting import Count, now_ms
+from .watching import PHONE, TELEVISION, see
+
+pytestmark = [pytest.mark.real, pytest.mark.timeout(60)]
+
+CANDIDATES = ("chromium", "chromium-browser", "google-chrome")
+
+HOSTILE = (
+    Option("markup", '<img src=x onerror="window.hacked=1"><script>window.hacked=2</script>'),
+    Option("quotes", "\"'`${window.hacked=3}`'\" \\ &lt;b&gt;"),
+    Option("emoji", "👩‍👩‍👧‍👦 🇧🇷 Família 🎤"),
+    Option("rtl", "\u202eمرحبا بالعالم (123) abc"),
+    Option("long", "W" * 200),
+    Option("breaks", "one\ntwo\tthree\u2028four"),
+)
+
+
+@pytest.fixture
+async def browser() -> AsyncIterator[Browser]:
+    path = next((found for name in CANDIDATES if (found := shutil.which(name))), None)
+    if path is None:
+        message = "no Chromium: install it (Debian, Ubuntu: apt install chromium)"
+        pytest.fail(message) if CI else pytest.skip(message)
+    async with async_playwright() as playwright:
+        made = await playwright.chromium.launch(
+            executable_path=path,
+            args=["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--lang=en-GB"],
+            env={**os.environ, "LANG": "en_GB.UTF-8", "TZ": "Europe/London"},
+        )
+        yield made
+        await made.close()
+
+
+VOTES = "() => [...document.querySelectorAll('.votes')].map((cell) => cell.textContent)"
+SHARES = "() => [...document.querySelectorAll('.share')].map((cell) => cell.textContent.replace('\\u00a0', ' '))"
+LENGTHS = "() => [...document.querySelectorAll('.fill')].map((bar) => bar.style.transform)"
+STATUS = "() => document.getElementById('status').textContent.trim()"
+
+
+async def test_bars_and_numbers_arrive_where_they_should(browser: Browser, go_live: GoLive, count: Count) -> None:
+    await count.open()
+    air, _ = await go_live()
+    overlay, host = await see(browser, air, "overlay", "?title=Who+wins%3F"), await see(browser, air, "host")
+    await count.vote("ada", 30, 0)
+    await count.vote("bo", 15, 1)
+    await count.vote("cy", 5, 2)
+    for page in (overlay, host):
+        await page.until(VOTES, ["30", "15", "5"])
+        await page.until(SHARES, ["60.0 %", "30.0 %", "10.0 %"])
+    lengths = ["scaleX(1)", "scaleX(0.5)", "scaleX(0.166667)"]
+    await overlay.until(LENGTHS, lengths)
+    await host.until(LENGTHS, lengths)
+    await count.vote("cy", 1200, 3)
+    await overlay.until(VOTES, ["30", "15", "1,205"])
+    await host.until("() => document.getElementById('total').textContent", "1,250")
+    await host.until("() => document.querySelectorAll('#chart polyline').length", 1)
+    for page in (overlay, host):
+        assert page.complaints == []
+        assert page.hosts == {air.url.split("/")[2]}
+
+
+async def test_the_template_functions_of_playout_systems(browser: Browser, go_live: GoLive, count: Count) -> None:
+    await count.open()
+    await count.vote("ada", 2)
+    air, _ = await go_live()
+    overlay = await see(browser, air, "overlay", "?wait=1&hide=totals&theme=light")
+    away = "() => document.getElementById('panel').classList.contains('away')"
+    await overlay.until(VOTES, ["2", "0", "0"])
+    await overlay.until(away, True)
+    await overlay.page.evaluate("play()")
+    await overlay.until(away, False)
+    assert not await overlay.page.is_visible("#totals")
+    assert await overlay.page.evaluate("document.documentElement.className") == "light"
+    assert await overlay.page.is_visible(".votes")
+    await overlay.page.evaluate("next()")
+    assert not await overlay.page.is_visible(".votes")
+    field = '<componentData id="title"><data id="text" value="A &lt;b&gt; &amp; &quot;B&quot;"/></componentData>'
+    xml = f"<templateData>{field}</templateData>"
+    for content, expected in ((xml, 'A <b> & "B"'), ('{"title": "<i>2</i>"}', "<i>2</i>"), ("{nonsense", "<i>2</i>")):
+        await overlay.page.evaluate("(content) => update(content)", content)
+        await overlay.until("() => document.getElementById('title').textContent", expected)
+    await overlay.page.evaluate("stop()")
+    await overlay.until(away, True)
+    assert overlay.complaints == []
+
+
+async def test_hostile_labels_are_only_text(browser: Browser, go_live: GoLive, count: Count) -> None:
+    await count.open(HOSTILE)
+    for number, option in enumerate(HOSTILE):
+        await count.vote(option.id, 40 - 5 * number, number % 4)
+    air, _ = await go_live()
+    labels = [option.label for option in HOSTILE]
+    for kind, size in (("overlay", TELEVISION), ("host", TELEVISION), ("host", PHONE)):
+        page = await see(browser, air, kind, size=size)
+        await page.until("() => [...document.querySelectorAll('.label')].map((label) => label.textContent)", labels)
+        await page.until("() => document.querySelectorAll('.votes')[0].textContent", "40")
+        assert await page.page.evaluate("window.hacked") is None
+        assert await page.page.evaluate("document.querySelectorAll('img, #bars script, tbody script').length") == 0
+        inside = "() => document.documentElement.scrollWidth <= innerWidth && [...document.querySelectorAll('.label')]"
+        inside += ".every((label) => label.getBoundingClientRect().height < 170)"
+        assert await page.page.evaluate(inside), (kind, size)
+        assert page.complaints == []
+        await page.picture(f"hostile-{kind}-{size['width']}")
+
+
+async def test_any_number_of_options_stays_inside_the_safe_area(
+    browser: Browser, go_live: GoLive, count: Count
+) -> None:
+    await count.open([Option(f"act-{number}", f"The {number}th act of the night") for number in range(100)])
+    await count.vote("act-7", 40)
+    await count.vote("act-99", 41, 1)
+    air, _ = await go_live()
+    overlay = await see(browser, air, "overlay", "?title=" + "Long+title+" * 30)
+    await overlay.until("() => (document.querySelectorAll('.votes')[1] || {}).textContent", "40")
+    assert (
+        await overlay.page.text_content(".label") == "The 99th act of the night"
+    )  # those that lead are never left out
+    box = await overlay.page.evaluate(
+        "() => { const box = document.getElementById('panel').getBoundingClientRect(); "
+        "return [box.left, box.top, box.right, box.bottom].map(Math.round) }"
+    )
+    assert box[0] >= 96
+    assert box[1] >= 54
+    assert box[2] <= 1824
+    assert box[3] <= 1026
+    await overlay.picture("hundred-overlay")
+    small = await see(browser, air, "overlay", size={"width": 1280, "height": 720})
+    await small.until("() => document.getElementById('panel').getBoundingClientRect().right <= 1216", expected=True)
+
+
+async def test_pages_come_back_after_restarts(
+    browser: Browser, system: LocalStack, go_live: GoLive, count: Count
+) -> None:
+    await count.open()
+    await count.vote("ada", 3)
+    air, child = await go_live()
+    overlay, host = await see(browser, air, "overlay"), await see(browser, air, "host")
+    await overlay.until(VOTES, ["3", "0", "0"])
+    await host.until(VOTES, ["3", "0", "0"])
+    await asyncio.to_thread(child.kill)
+    await host.until("() => document.getElementById('line').textContent.startsWith('Connection lost')", expected=True)
+    await overlay.until(VOTES, ["3", "0", "0"])  # held, and nothing else is to be seen
+    await overlay.picture("service-away-overlay")
+    await host.picture("service-away-host")
+    await count.vote("bo", 2)
+    await asyncio.to_thread(system.restart, child.launch.name)
+    for page in (overlay, host):
+        await page.until(VOTES, ["3", "2", "0"])
+    await host.until("() => document.getElementById('line').textContent", "Connected")
+
+    await asyncio.to_thread(system.restart, "redis")  # it forgets everything
+    await host.until(STATUS, "Recounting")
+    await overlay.until(VOTES, ["3", "2", "0"])
+    await host.picture("recounting-host")
+    await overlay.picture("recounting-overlay")
+    for partition in range(len(count.log)):
+        await count.lose(partition)
+        await count.fold_again(partition)
+    await count.vote("cy", 4)
+    for page in (overlay, host):
+        await page.until(VOTES, ["3", "2", "4"])
+    await host.until(STATUS, "Voting is open")
+    # The browser itself notes lines that broke; the pages have nothing to add.
+    assert all("Failed to load resource" in complaint or "net::" in complaint for complaint in overlay.complaints)
+
+
+async def test_pictures_of_a_show(browser: Browser, go_live: GoLive, count: Count) -> None:
+    names = ("Ada Lovelace", "Bo Diddley", "Cy Twombly", "Dee Dee Bridgewater", "Eli Wallach")
+    options = [Option(name.split()[0].lower(), name) for name in names]
+    await count.open(options, opened_at=now_ms() - 50_000)
+    air, _ = await go_live()
+    for second in range(30):  # a history: quiet, a spike, quiet again
+        at = now_ms() - 40_000 + 1000 * second
+        for number, option in enumerate(options):
+            count.cast_at = at
+            await count.vote(option.id, (90 if 14 <= second < 19 else 9) // (number + 1) + second % 3, number % 4)
+    count.cast_at = None
+    overlay = await see(browser, air, "overlay", "?title=Who+wins+the+final%3F")
+    host, phone = await see(browser, air, "host"), await see(browser, air, "host", size=PHONE)
+    index, light = await see(browser, air, ""), await see(browser, air, "overlay", "?theme=light&hide=totals")
+    for page in (overlay, host, phone, light):
+        await page.until("() => document.querySelectorAll('.votes')[0].textContent !== '0'", expected=True)
+    for _ in range(9):  # while the pictures are taken it goes on, with everything that may become of a vote
+        for number, option in enumerate(options):
+            await count.vote(option.id, 60 // (number + 1), number % 4)
+        await count.add(0, count.log[0][-9:])
+        await count.add(1, [(now_ms(), b"somebody-else", count.log[1][-1][2])] * 2)
+        await asyncio.sleep(0.2)
+    pages = {"overlay": overlay, "host": host, "phone": phone, "index": index, "light": light}
+    for name, page in pages.items():
+        await page.picture(f"spike-{name}")
+    await count.close(ahead_ms=-1)
+    await host.until(STATUS, "Voting is closed, last votes are arriving")
+    await overlay.picture("closed-overlay")
+    await count.finalize()
+    await host.until(STATUS, "Final result")
+    await overlay.until(STATUS, "Final result")
+    assert await host.page.evaluate("document.documentElement.scrollHeight <= innerHeight")  # all of it at one glance
+    await asyncio.sleep(1)
+    for name, page in pages.items():
+        await page.picture(f"final-{name}")
+        assert page.complaints == [], name
