@@ -1,0 +1,57 @@
+"""The `airtally` command: arguments, progress, tables. What it does lies in the stages."""
+
+import typer
+
+from pipeline import __version__
+from pipeline.cli import polls
+from pipeline.cli.context import console
+from pipeline.cli.demo import demo
+from pipeline.cli.doctor import doctor
+from pipeline.cli.local import down, status, up
+from pipeline.cli.results import result
+from pipeline.cli.services import archive, init, live, tally
+from pipeline.cli.simulate import simulate
+
+app = typer.Typer(
+    no_args_is_help=True,
+    rich_markup_mode="rich",
+    pretty_exceptions_show_locals=False,  # they would show votes
+    help=(
+        "Counts the votes of a live TV show, exactly, while the show is on the air.\n\n"
+        "Begin with `airtally demo` (a whole show on this machine), or with `airtally up` and then `airtally poll open`. "
+        "Every service is configured by the environment: AIRTALLY_KAFKA, AIRTALLY_REDIS_URL, AIRTALLY_CLICKHOUSE_URL; what "
+        "is not given there is taken from the local system that `airtally up` has started in this folder.\n\n"
+        "Exit status: 0 good, 1 the answer is no (a result differs, a poll forbids it), 2 something must be configured, "
+        "3 a part does not answer."
+    ),
+)
+
+
+@app.callback(invoke_without_command=True)
+def _main(*, version: bool = typer.Option(False, "--version", help="Print the version and stop.")) -> None:
+    if version:
+        console.print(__version__, highlight=False)
+        raise typer.Exit
+
+
+LOCAL, SERVICES, SHOW = "On this machine", "Services", "A show"
+for function, panel in (
+    (demo, LOCAL),
+    (up, LOCAL),
+    (down, LOCAL),
+    (status, LOCAL),
+    (doctor, LOCAL),
+    (init, SERVICES),
+    (tally, SERVICES),
+    (archive, SERVICES),
+    (live, SERVICES),
+    (simulate, SHOW),
+    (result, SHOW),
+):
+    app.command(rich_help_panel=panel)(function)
+app.add_typer(polls.app, name="poll", rich_help_panel=SHOW)
+
+
+def main() -> None:
+    """Run the command."""
+    app()

@@ -1,0 +1,96 @@
+"""What every command begins with: the settings, completed by the local system's addresses, and one way to fail."""
+
+import asyncio
+import time
+from collections.abc import Callable, Coroutine
+from functools import wraps
+from typing import Annotated, Any, TypeVar
+
+import orjson
+import typer
+import uvloop
+from rich.console import Console
+
+from pipeline import settings as settings_module
+from pipeline.domain.poll import PollId
+from pipeline.domain.record import is_id
+from pipeline.domain.result import Result, merge
+from pipeline.errors import AirtallyError, SettingError
+from pipeline.ledger.reader import open_ledgers
+from pipeline.local.state import read_state
+from pipeline.settings import Settings
+
+T = TypeVar("T")
+
+Json = Annotated[bool, typer.Option("--json", help="Print JSON, for a program to read.")]
+
+console = Console()
+errors = Console(stderr=True)
+
+
+def now_ms() -> int:
+    """Give the time, in ms since the epoch."""
+    return time.time_ns() // 1_000_000
+
+
+def print_json(content: object) -> None:
+    """Print for a program: keys in our order, two spaces."""
+    print(orjson.dumps(content, option=orjson.OPT_INDENT_2 | orjson.OPT_NON_STR_KEYS).decode())  # noqa: T201
+
+
+def settings() -> Settings:
+    """Read the settings; an address that the environment does not give is the local system's, if it runs."""
+    found = settings_module.load()
+    state = read_state(found.home)
+    if state is None:
+        return found
+    addresses = state.addresses
+    return found.model_copy(
+        update={
+            "kafka": found.kafka or addresses.kafka,
+            "redis_url": found.redis_url or addresses.redis_url,
+            "clickhouse_url": found.clickhouse_url or addresses.clickhouse_url,
+        }
+    )
+
+
+def command(function: Callable[..., T]) -> Callable[..., T]:
+    """Run a command, possibly a coroutine; say our own errors in one paragraph and exit with their status."""
+
+    @wraps(function)
+    def run(*args: Any, **kwargs: Any) -> T:
+        try:
+            outcome = function(*args, **kwargs)
+            return _run(outcome) if asyncio.iscoroutine(outcome) else outcome
+        except AirtallyError as error:
+            errors.print(f"[bold red]{type(error).__name__.removesuffix('Error')}[/]: ", end="")
+            errors.print(str(error), markup=False, highlight=False, soft_wrap=True)
+            raise typer.Exit(error.exit_status) from None
+        except KeyboardInterrupt:
+            raise typer.Exit(130) from None
+
+    return run
+
+
+def _run(coroutine: Coroutine[Any, Any, T]) -> T:
+    # As the policy, not only for this loop: Faust makes another in its consumer's thread, where the fetched bytes arrive.
+    asyncio.set_event_loop_policy(uvloop.EventLoopPolicy())
+    return asyncio.run(coroutine)
+
+
+def poll_id(show: str, poll: str) -> PollId:
+    """Check a poll's name.
+
+    Raises:
+        SettingError: it is not of the form of an id.
+    """
+    for name, value in (("SHOW", show), ("POLL", poll)):
+        if not is_id(value):
+            raise SettingError(f"{name} {value!r} is not an id: 1 to 63 of a-z, 0-9 and -, not beginning with -")
+    return PollId(show, poll)
+
+
+async def read_result(found: Settings, poll: PollId, *, windows: bool = True) -> Result | None:
+    """Read and merge the result of a poll; None: no partition knows it."""
+    async with open_ledgers(found) as reader:
+        return merge(poll, await reader.read(poll, windows=windows))
