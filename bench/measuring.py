@@ -1,0 +1,160 @@
+"""What all benchmarks need: a system of their own, processes watched from outside, medians, and a record of it all."""
+
+import asyncio
+import importlib.metadata
+import os
+import platform
+import statistics
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import orjson
+import psutil
+from rich.console import Console
+from rich.table import Table
+
+from pipeline.local.ports import free_port
+from pipeline.local.stack import LocalStack, Part, Service
+from pipeline.log.publisher import Publisher
+from pipeline.log.topics import open_topics
+from pipeline.settings import Settings
+from pipeline.show.expectation import Expectation
+from pipeline.show.player import Player
+from pipeline.show.script import FINALISTS, Script, Shares
+
+OUT = Path(__file__).parent / "out"
+
+console = Console()
+
+
+@contextmanager
+def system(*parts: Part) -> Iterator[LocalStack]:
+    """Run parts of the local system in a temporary folder."""
+    with tempfile.TemporaryDirectory(prefix="airtally-bench-") as folder, LocalStack(Path(folder), parts) as stack:
+        yield stack
+
+
+def settings_of(stack: LocalStack, topic: str, *, partitions: int = 12) -> Settings:
+    """Give the settings of a run with a topic of its own."""
+    addresses = stack.addresses
+    return Settings(
+        kafka=addresses.kafka,
+        redis_url=addresses.redis_url or None,
+        clickhouse_url=addresses.clickhouse_url or None,
+        clickhouse_database=topic.replace("-", "_"),
+        topic=topic,
+        partitions=partitions,
+        home=stack.folder,
+    )
+
+
+def worker(name: str, found: Settings, *, when_ready: bool = False) -> Service:
+    """Describe a worker of ours on this run's topic; `when_ready`: its start waits until it says that it is ready."""
+    port = free_port()
+    return Service(
+        f"{name}-{found.topic}",
+        [sys.executable, "-m", "pipeline.cli", name],
+        ready_url=f"http://127.0.0.1:{port}/readyz" if when_ready else None,
+        env={
+            "AIRTALLY_TOPIC": found.topic,
+            "AIRTALLY_PARTITIONS": str(found.partitions),
+            "AIRTALLY_CLICKHOUSE_DATABASE": found.clickhouse_database,
+            "AIRTALLY_HEALTH_PORT": str(port),
+        },
+    )
+
+
+def workload(records: int, per_second: int) -> Script:
+    """Give a plain poll: five options, up to two votes a voter, 5 % repeats, 3 % past the limit, nothing malformed."""
+    nothing = dict.fromkeys(
+        ("malformed", "wrong_key", "unknown_option", "unknown_poll", "before_opening", "implausible_time", "unusual",
+         "rival_openings", "oversized"),
+        0.0,
+    )  # fmt: skip
+    return Script(
+        show_id="bench",
+        poll_id="poll",
+        options=FINALISTS,
+        records=records,
+        voters=records,
+        votes_per_voter=2,
+        duration_s=records / per_second,
+        shares=Shares(repeats=0.05, over_limit=0.03, **nothing),
+    )
+
+
+async def fill(found: Settings, script: Script, seed: int = 1) -> Expectation:
+    """Make the topic and publish a whole script into it."""
+    async with open_topics(found) as topics:
+        await topics.create()
+    async with Publisher(found) as publisher:
+        return await Player(script, seed, publisher).play(closes=False)
+
+
+@dataclass(frozen=True)
+class Usage:
+    """What a process has used so far."""
+
+    cpu_s: float
+    peak_mb: float
+
+
+def usage(pid: int) -> Usage:
+    """Ask the operating system: CPU of all threads, and the peak of the resident memory."""
+    process = psutil.Process(pid)
+    times = process.cpu_times()
+    with process.oneshot():
+        peak = process.memory_info().rss / 1e6
+    status = Path(f"/proc/{pid}/status")
+    if status.exists():
+        line = next(line for line in status.read_text().splitlines() if line.startswith("VmHWM"))
+        peak = int(line.split()[1]) / 1e3
+    return Usage(times.user + times.system, peak)
+
+
+async def until(condition, what: str, timeout_s: float = 300.0, every_s: float = 0.1) -> float:  # type: ignore[no-untyped-def]  # noqa: ANN001
+    """Wait for an asynchronous condition; give the time (monotonic) at which it held."""
+    deadline = time.monotonic() + timeout_s
+    while not await condition():
+        if time.monotonic() > deadline:
+            raise TimeoutError(f"not within {timeout_s:.0f} s: {what}")
+        await asyncio.sleep(every_s)
+    return time.monotonic()
+
+
+def spread(numbers: Sequence[float]) -> str:
+    """Write a median with its spread."""
+    return f"{statistics.median(numbers):,.1f} ({min(numbers):,.1f} to {max(numbers):,.1f})"
+
+
+def machine() -> dict[str, object]:
+    """Say where this ran, and with what."""
+    packages = ("airtally", "faust-streaming", "aiokafka", "redis", "clickhouse-connect", "msgspec", "chdb-core")
+    return {
+        "cpus": os.cpu_count(),
+        "memory_gb": round(psutil.virtual_memory().total / 1e9),
+        "load_before": os.getloadavg()[0],
+        "system": platform.platform(),
+        "python": platform.python_version(),
+        **{name: importlib.metadata.version(name) for name in packages},
+    }
+
+
+def report(name: str, rows: Sequence[Mapping[str, object]], more: Mapping[str, object]) -> None:
+    """Print a table of the rounds and write everything to bench/out."""
+    table = Table(title=name, box=None)
+    for column in rows[0]:
+        table.add_column(column, justify="right")
+    for row in rows:
+        table.add_row(*(f"{value:,.1f}" if isinstance(value, float) else str(value) for value in row.values()))
+    console.print(table)
+    for key, value in more.items():
+        console.print(f"{key}: {value}", highlight=False)
+    OUT.mkdir(exist_ok=True)
+    content = {"name": name, "machine": machine(), "rounds": rows, **more}
+    (OUT / f"{name}.json").write_bytes(orjson.dumps(content, option=orjson.OPT_INDENT_2))

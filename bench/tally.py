@@ -1,0 +1,76 @@
+"""How fast one tally worker takes a backlog from Kafka into Redis: `python -m bench.tally --records 1000000 --rounds 3`."""
+
+import asyncio
+import statistics
+import time
+from typing import Any
+
+import typer
+
+from bench.measuring import console, fill, report, settings_of, spread, system, until, usage, worker, workload
+from pipeline.domain.poll import PollId
+from pipeline.domain.result import merge
+from pipeline.ledger.connection import connect
+from pipeline.ledger.reader import LedgerReader
+from pipeline.local.stack import LocalStack, Part
+from pipeline.settings import Settings
+from pipeline.show.expectation import Expectation
+
+
+def main(records: int = 1_000_000, rounds: int = 3, partitions: int = 12) -> None:
+    """Measure; each round has a topic and a worker of its own, and its answer is checked against the oracle."""
+    with system(Part.KAFKA, Part.REDIS) as stack:
+        rows = []
+        for number in range(1, rounds + 1):
+            found = settings_of(stack, f"bench-tally-{number}", partitions=partitions)
+            expected = asyncio.run(fill(found, workload(records, 200_000)))
+            rows.append(asyncio.run(_round(stack, found, expected)))
+            console.print(rows[-1], highlight=False)
+    rates = [float(row["votes_per_s"]) for row in rows]
+    report("tally", rows, {"votes_per_s": spread(rates), "median_votes_per_s": round(statistics.median(rates))})
+
+
+async def _round(stack: LocalStack, found: Settings, expected: Expectation) -> dict[str, Any]:
+    client = connect(found)
+    await client.flushall()
+    reader = LedgerReader(client, found.topic, range(found.partitions))
+    redis_pid = stack.children["redis"].identity.pid
+    redis_before = usage(redis_pid).cpu_s
+
+    async def folded() -> int:
+        return sum(head.next_offset for head in await reader.heads())
+
+    async def begun() -> bool:
+        return await folded() > 0
+
+    async def done() -> bool:
+        return await folded() >= expected.records
+
+    await asyncio.sleep(2)  # the broker still writes what it was given
+    started = time.monotonic()
+    child = await asyncio.to_thread(stack.start_service, worker("tally", found))
+    try:
+        first = await until(begun, "first record applied")
+        head_start = await folded()
+        last = await until(done, "all applied")
+        used = usage(child.identity.pid)
+        result = merge(PollId("bench", "poll"), await reader.read(PollId("bench", "poll")))
+    finally:
+        await asyncio.to_thread(child.stop)
+        await client.aclose()
+    says = Expectation("bench", "poll")
+    says.cells.update({(cell.window_start, cell.option_id): votes for cell, votes in result.windows.items()})  # type: ignore[union-attr]
+    if says.seconds != expected.seconds:
+        raise SystemExit("WRONG: the ledgers differ from the oracle; this rate counts for nothing")
+    millions = expected.records / 1e6
+    return {
+        "votes_per_s": (expected.records - head_start) / (last - first),
+        "from_start_s": last - started,
+        "worker_cpu_s_per_million": used.cpu_s / millions,
+        "redis_cpu_s_per_million": (usage(redis_pid).cpu_s - redis_before) / millions,
+        "worker_peak_mb": used.peak_mb,
+    }
+
+
+if __name__ == "__main__":
+    typer.run(main)
