@@ -60,6 +60,10 @@ bench: $(STAMP) ## measure: tally, archive, the whole system (minutes)
 	$(BIN)/python -m bench.archive
 	$(BIN)/python -m bench.whole
 
+.PHONY: bench-peers
+bench-peers: $(STAMP) ## measure against other engines on the same log (about 20 minutes, installs them into the cache)
+	$(BIN)/python -m bench.compare
+
 .PHONY: clean
 clean: ## remove what was made here
 	rm -rf $(VENV) .airtally build dist bench/out .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
