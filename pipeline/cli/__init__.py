@@ -8,6 +8,7 @@ from pipeline.cli.context import console
 from pipeline.cli.demo import demo
 from pipeline.cli.doctor import doctor
 from pipeline.cli.local import down, status, up
+from pipeline.cli.plan import plan
 from pipeline.cli.results import result
 from pipeline.cli.services import archive, init, live, tally
 from pipeline.cli.simulate import simulate
@@ -45,6 +46,7 @@ for function, panel in (
     (tally, SERVICES),
     (archive, SERVICES),
     (live, SERVICES),
+    (plan, SHOW),
     (simulate, SHOW),
     (result, SHOW),
 ):
