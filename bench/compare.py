@@ -5,6 +5,7 @@ Each answer is checked against the oracle, cell by cell; one that is wrong is di
 """
 
 import asyncio
+import os
 from dataclasses import asdict
 from typing import Annotated
 
@@ -38,8 +39,10 @@ def main(
     if unknown:
         raise typer.BadParameter(f"unknown {sorted(unknown)}; there are {[peer.name for peer in PEERS]}")
     standings = [_prepare(peer) for peer in PEERS if not names or peer.name in names]
+    loads: list[float] = []  # of the machine, by others
     with system(Part.KAFKA, Part.REDIS) as stack:
         for number in range(rounds):
+            loads.append(round(os.getloadavg()[0], 1))
             logs = {
                 slow: _log(stack, f"compare-{number}-{length}", length, partitions)
                 for slow, length in ((False, records), (True, slow_records))
@@ -48,7 +51,8 @@ def main(
             start = number * len(standings) // rounds
             for standing in standings[start:] + standings[:start]:
                 _run(stack, standing, *logs[standing.peer.slow])
-    write(standings, {"records": records, "slow_records": slow_records, "rounds": rounds, "partitions": partitions})
+            how = {"records": records, "short log": slow_records, "partitions": partitions, "rounds": number + 1}
+            write(standings, {**how, "load before each round": loads})  # after each: what was measured is kept
 
 
 def _prepare(peer: Peer) -> Standing:
@@ -60,13 +64,13 @@ def _prepare(peer: Peer) -> Standing:
         return Standing(peer, None, failed=f"cannot be installed here: {str(error).splitlines()[0]}")
 
 
-def _log(stack: LocalStack, topic: str, records: int, partitions: int) -> tuple[Settings, Expectation]:
+def _log(stack: LocalStack, topic: str, records: int, partitions: int) -> tuple[Settings, list[Expectation]]:
     found = settings_of(stack, topic, partitions=partitions)
     crowd = Crowd(records=records, voters=records // 5, votes_per_voter=VOTES_PER_VOTER)  # some come past their limit
-    return found, asyncio.run(fill(found, crowd))[0]
+    return found, asyncio.run(fill(found, crowd))
 
 
-def _run(stack: LocalStack, standing: Standing, found: Settings, expected: Expectation) -> None:
+def _run(stack: LocalStack, standing: Standing, found: Settings, expected: list[Expectation]) -> None:
     if standing.command is None:
         return
     title = standing.peer.title

@@ -27,6 +27,7 @@ from pipeline.show.expectation import Expectation
 from pipeline.show.player import Player
 from pipeline.show.script import FINALISTS, Script, Shares
 
+MAX_COLUMNS = 12
 OUT = Path(__file__).parent / "out"
 
 console = Console()
@@ -145,13 +146,22 @@ def machine() -> dict[str, object]:
     }
 
 
+def _text(value: object) -> str:
+    return f"{value:,.2f}" if isinstance(value, float) else f"{value:,}" if isinstance(value, int) else str(value)
+
+
 def report(name: str, rows: Sequence[Mapping[str, object]], more: Mapping[str, object]) -> None:
     """Print a table of the rounds and write everything to bench/out."""
     table = Table(title=name, box=None)
-    for column in rows[0]:
-        table.add_column(column, justify="right")
-    for row in rows:
-        table.add_row(*(f"{value:,.1f}" if isinstance(value, float) else str(value) for value in row.values()))
+    if len(rows[0]) > MAX_COLUMNS:  # a line for each measure, a column for each round
+        table = Table(title=name, box=None, show_header=False)
+        for column in rows[0]:
+            table.add_row(column, *(_text(row[column]) for row in rows))
+    else:
+        for column in rows[0]:
+            table.add_column(column, justify="right")
+        for row in rows:
+            table.add_row(*map(_text, row.values()))
     console.print(table)
     for key, value in more.items():
         console.print(f"{key}: {value}", highlight=False)

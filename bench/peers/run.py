@@ -4,8 +4,8 @@ import asyncio
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 import psutil
@@ -50,8 +50,8 @@ class Answer(Protocol):
     async def votes(self) -> int:
         """Give how many votes its result includes."""
 
-    async def read(self) -> Expectation:
-        """Read the result, in the oracle's form."""
+    async def read(self, polls: Sequence[PollId]) -> list[Expectation]:
+        """Read the result of each poll, in the oracle's form."""
 
 
 class PeerAnswer:
@@ -74,16 +74,17 @@ class PeerAnswer:
         """Add up everything."""
         return (await self._numbers()).total()
 
-    async def read(self) -> Expectation:
-        """Read cells and outcomes."""
-        says, numbers = Expectation("bench", "poll"), await self._numbers()
+    async def read(self, polls: Sequence[PollId]) -> list[Expectation]:
+        """Read cells and outcomes of the only poll."""
+        (poll,) = polls
+        says, numbers = Expectation(*poll), await self._numbers()
         for outcome in (Outcome.DUPLICATE, Outcome.OVER_LIMIT):
             says.poll_outcomes[outcome] = numbers.pop(outcome, 0)
         says.poll_outcomes[Outcome.COUNTED] = numbers.total()
         for cell, votes in numbers.items():
             second, _, option_id = cell.partition("/")
             says.cells[int(second), option_id] = votes
-        return says
+        return [says]
 
 
 class LedgerAnswer:
@@ -97,10 +98,13 @@ class LedgerAnswer:
         heads = await self._reader.heads()
         return sum(head.next_offset - head.outcomes.get(Outcome.MARKER, 0) for head in heads)
 
-    async def read(self) -> Expectation:
+    async def read(self, polls: Sequence[PollId]) -> list[Expectation]:
         """Merge the ledgers."""
-        result = merge(PollId("bench", "poll"), await self._reader.read(PollId("bench", "poll")))
-        says = Expectation("bench", "poll")
+        return [await self._read(poll) for poll in polls]
+
+    async def _read(self, poll: PollId) -> Expectation:
+        result = merge(poll, await self._reader.read(poll))
+        says = Expectation(*poll)
         if result is not None:
             says.poll_outcomes.update(result.outcomes)
             says.cells.update({(cell.window_start, cell.option_id): votes for cell, votes in result.windows.items()})
@@ -108,9 +112,14 @@ class LedgerAnswer:
 
 
 async def measure(  # noqa: PLR0913, PLR0917  # a run has this many parts
-    stack: LocalStack, found: Settings, peer: Peer, command: Command, expected: Expectation, votes_per_voter: int
+    stack: LocalStack,
+    found: Settings,
+    peer: Peer,
+    command: Command,
+    expected: Sequence[Expectation],
+    votes_per_voter: int,
 ) -> Run:
-    """Run a peer from nothing to all votes in Redis.
+    """Run a peer from nothing to all votes of all polls in Redis. Only Airtally knows of several polls.
 
     Raises:
         FailedError: it did not get there.
@@ -121,14 +130,16 @@ async def measure(  # noqa: PLR0913, PLR0917  # a run has this many parts
     answer: Answer = LedgerAnswer(client, found) if ours else PeerAnswer(client, found.partitions)
     with tempfile.TemporaryDirectory(prefix="airtally-peer-") as state:
         services = [
-            worker("tally", found) if ours else _service(peer, command, found, state, votes_per_voter)
+            replace(worker("tally", found), argv=list(command.argv))
+            if ours
+            else _service(peer, command, found, state, votes_per_voter)
             for _ in range(peer.workers)
         ]
         started = time.monotonic()
         children = [await asyncio.to_thread(stack.start_service, service) for service in services]
         try:
             watched = _Watched(stack, children)
-            votes = expected.records - expected.outcomes[MARKER.outcome]
+            votes = sum(each.records - each.outcomes[MARKER.outcome] for each in expected)
             run = await _watch(watched, answer.votes, votes, started)
             wrong = await _wrong(answer, peer, expected)
         finally:
@@ -214,11 +225,14 @@ async def _reached(watched: _Watched, votes: Callable[[], Awaitable[int]], wante
         await asyncio.sleep(SAMPLE_EVERY_S)
 
 
-async def _wrong(answer: Answer, peer: Peer, expected: Expectation) -> list[str]:
+async def _wrong(answer: Answer, peer: Peer, expected: Sequence[Expectation]) -> list[str]:
     """Compare with the oracle: each cell, and how many votes were repeats and past the limit."""
-    says = await answer.read()
-    if not peer.dedupes:
-        votes, found = expected.poll_outcomes.total(), says.poll_outcomes.total()
-        return [] if votes == found else [f"votes: expected {votes}, found {found}"]
-    wanted = Expectation(expected.show_id, expected.poll_id, Counter(), expected.poll_outcomes, expected.cells)
-    return wanted.differences(says)
+    lines = []
+    says = await answer.read([PollId(each.show_id, each.poll_id) for each in expected])
+    for each, found in zip(expected, says, strict=True):
+        if peer.dedupes:
+            wanted = Expectation(each.show_id, each.poll_id, Counter(), each.poll_outcomes, each.cells)
+            lines += wanted.differences(found)
+        elif each.poll_outcomes.total() != found.poll_outcomes.total():
+            lines.append(f"votes: expected {each.poll_outcomes.total()}, found {found.poll_outcomes.total()}")
+    return lines

@@ -19,12 +19,16 @@ CROWD = Crowd(records=200_000, voters=50_000, votes_per_voter=4)
 @pytest.mark.real
 @pytest.mark.timeout(180)
 async def test_the_tally_keeps_up_with_a_part_of_a_plain_consumer(system: LocalStack, found: Settings) -> None:
-    (expected,) = await fill(found, CROWD)
+    expected = await fill(found, CROWD)
+
+    commands = {  # what the floor needs is in this environment
+        "floor-aiokafka": Command([sys.executable, "-m", "bench.peers.floor_aiokafka"]),
+        "airtally": Command([sys.executable, "-m", "pipeline.cli", "tally"]),
+    }
 
     async def run(name: str) -> Run:
         peer = next(peer for peer in PEERS if peer.name == name)
-        command = Command([sys.executable, "-m", "bench.peers.floor_aiokafka"])  # what it needs is in this environment
-        return await measure(system, found, peer, command, expected, CROWD.votes_per_voter)
+        return await measure(system, found, peer, commands[name], expected, CROWD.votes_per_voter)
 
     ratios = []
     for _ in range(ROUNDS):
