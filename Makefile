@@ -55,14 +55,21 @@ format: $(STAMP) ## format and mend what can be mended
 	$(BIN)/ruff check --fix
 
 .PHONY: bench
-bench: $(STAMP) ## measure: tally, archive, the whole system (minutes)
+bench: $(STAMP) ## measure Airtally: tally, archive, whole, live, growth, model (about 12 minutes on a quiet machine)
 	$(BIN)/python -m bench.tally
 	$(BIN)/python -m bench.archive
 	$(BIN)/python -m bench.whole
+	$(BIN)/python -m bench.live
+	$(BIN)/python -m bench.growth
+	$(BIN)/python -m bench.model
 
 .PHONY: bench-peers
-bench-peers: $(STAMP) ## measure against other engines on the same log (about 20 minutes, installs them into the cache)
+bench-peers: $(STAMP) ## measure other engines on the same log (about 20 minutes; the first time fetches them)
 	$(BIN)/python -m bench.compare
+
+.PHONY: bench-results
+bench-results: $(STAMP) ## put what was measured last into bench/RESULTS.md and bench/figures
+	$(BIN)/python -m bench.results
 
 .PHONY: clean
 clean: ## remove what was made here

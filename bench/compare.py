@@ -16,7 +16,7 @@ from bench.measuring import console, settings_of, system
 from bench.peers.install import NotInstalledError
 from bench.peers.roster import PEERS, Peer
 from bench.peers.run import FailedError, measure
-from bench.peers.table import Standing, write
+from bench.peers.table import Standing, write_standings
 from pipeline.local.stack import LocalStack, Part
 from pipeline.settings import Settings
 from pipeline.show.expectation import Expectation
@@ -52,7 +52,9 @@ def main(
             for standing in standings[start:] + standings[:start]:
                 _run(stack, standing, *logs[standing.peer.slow])
             how = {"records": records, "short log": slow_records, "partitions": partitions, "rounds": number + 1}
-            write(standings, {**how, "load before each round": loads})  # after each: what was measured is kept
+            write_standings(
+                standings, {**how, "load before each round": loads}
+            )  # after each: what was measured is kept
 
 
 def _prepare(peer: Peer) -> Standing:

@@ -53,7 +53,7 @@ class Crowd:
 
 
 @dataclass
-class _Oracle:
+class Oracle:
     """Counts what is sent, one vote after the other."""
 
     votes_per_voter: int
@@ -76,7 +76,7 @@ class _Oracle:
         self.expected.poll_outcomes[outcome] += 1
 
 
-def blocks(crowd: Crowd, oracles: list[_Oracle]) -> Iterator[list[Record]]:
+def blocks(crowd: Crowd, oracles: list[Oracle]) -> Iterator[list[Record]]:
     """Make the votes, block by block, each at the time at which it is asked for."""
     rng = random.Random(crowd.seed)
     polls, options = crowd.poll_ids(), crowd.option_ids()
@@ -119,7 +119,7 @@ async def fill(found: Settings, crowd: Crowd) -> list[Expectation]:
     The outcomes of all records, markers included, are those of all expectations together.
     """
     opened_at = time.time_ns() // 1_000_000
-    oracles = [_Oracle(crowd.votes_per_voter, Expectation(*poll)) for poll in crowd.poll_ids()]
+    oracles = [Oracle(crowd.votes_per_voter, Expectation(*poll)) for poll in crowd.poll_ids()]
     async with open_topics(found) as topics:
         await topics.create()
     async with Publisher(found) as publisher:

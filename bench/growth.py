@@ -11,13 +11,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Annotated, Any
 
-import orjson
 import redis
 import typer
 
 from bench.charts import lines
 from bench.crowd import Crowd, fill
-from bench.measuring import OUT, console, machine, settings_of, system
+from bench.measuring import OUT, console, settings_of, system, write
 from bench.peers.roster import PEERS, Command
 from bench.peers.run import Run, measure
 from pipeline.local.stack import LocalStack, Part
@@ -26,6 +25,18 @@ CHUNKED = (
     "import sys, pipeline.tally.folder as folder; folder.CHUNK_RECORDS = int(sys.argv.pop(1)); "
     "from pipeline.cli import main; main()"
 )
+
+BENDS = {  # what does, at each curve
+    "partitions": "one partition does one thing after the other (decode, then Redis); many share the worker's time, and the "
+    "fetches become smaller.",
+    "options": "a chunk adds to a field for each option and second that it meets: more options, more fields, the same votes.",
+    "polls open at once": "a chunk has a group for each poll that it meets, with calls of its own to Redis, and smaller hashes to fill.",
+    "voters": "a voter who is new is one more entry in Redis; of few voters most are known.",
+    "share of repeats": "a repeat is decoded and looked up like any vote, but adds nothing to Redis.",
+    "records of a chunk, at most": "each chunk costs a call, a round trip and a write of the head; larger ones keep Redis from "
+    "others for longer.",
+    "votes": "a vote's cost does not depend on how many came before, but for tables that double; memory follows the votes.",
+}
 
 
 @dataclass(frozen=True)
@@ -120,14 +131,8 @@ def _write(rows: Sequence[Mapping[str, Any]], how: Mapping[str, object]) -> None
     text += [
         f"| {row['curve']} | {row['value']:,g} | {' | '.join(f'{row[name]:,.1f}' for name in names)} |" for row in rows
     ]
-    OUT.mkdir(exist_ok=True)
-    where = machine()
-    said = "; ".join(f"{name}: {value}" for name, value in {**how, **where}.items())
-    (OUT / "growth.md").write_text("\n".join([*text, "", said, ""]))
-    (OUT / "growth.json").write_bytes(
-        orjson.dumps({"machine": where, **how, "points": rows}, option=orjson.OPT_INDENT_2)
-    )
-    console.print("\n".join([*text, "", said]), highlight=False, markup=False, soft_wrap=True)
+    text += ["", *[f"- {curve}: {BENDS[curve]}" for curve in dict.fromkeys(row["curve"] for row in rows)]]
+    write("growth", text, {**how, "points": rows})
     curves = list(dict.fromkeys(row["curve"] for row in rows))
     lines(
         OUT / "growth.svg",

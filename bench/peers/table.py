@@ -4,12 +4,9 @@ import statistics
 import subprocess
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
-from datetime import UTC, datetime
-
-import orjson
 
 from bench.charts import bars
-from bench.measuring import OUT, console, machine
+from bench.measuring import OUT, write
 from bench.peers.roster import Command, Peer
 from bench.peers.run import Run
 from pipeline.local.kafka_jars import KAFKA_VERSION
@@ -40,24 +37,18 @@ class Standing:
         return statistics.median(of(run) for run in self.runs)
 
 
-def write(standings: Sequence[Standing], how: Mapping[str, object]) -> None:
+def write_standings(standings: Sequence[Standing], how: Mapping[str, object]) -> None:
     """Write bench/out/compare.json, .md and .svg, and print the table."""
-    where = {**machine(), "kafka": KAFKA_VERSION, "redis-server": _redis_version()}
-    text = markdown(standings, how, where)
-    OUT.mkdir(exist_ok=True)
-    content = {"machine": where, **how, "peers": [_json(standing) for standing in standings]}
-    (OUT / "compare.json").write_bytes(orjson.dumps(content, option=orjson.OPT_INDENT_2))
-    (OUT / "compare.md").write_text(text)
+    how = {**how, "kafka": KAFKA_VERSION, "redis-server": _redis_version()}
+    write("compare", markdown(standings, how), {**how, "peers": [_json(standing) for standing in standings]})
     _plot([standing for standing in standings if standing.runs and not standing.wrong])
-    console.print(text, highlight=False, markup=False, soft_wrap=True)
 
 
-def markdown(standings: Sequence[Standing], how: Mapping[str, object], where: Mapping[str, object]) -> str:
-    """Give the table, the fastest first, and under it where and how it was measured."""
+def markdown(standings: Sequence[Standing], how: Mapping[str, object]) -> list[str]:
+    """Give the lines of the table, the fastest first, and how it was measured."""
     ranked = sorted(standings, key=lambda each: -each.median(lambda run: run.votes_per_s) if each.runs else 0)
     lines = [_line(COLUMNS), _line(["---", *["---:"] * 8, "---", "---"]), *[_line(_cells(each)) for each in ranked]]
-    said = [*how.items(), ("measured", f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC"), *where.items()]
-    return "\n".join([*lines, "", "; ".join(f"{name}: {value}" for name, value in said), ""])
+    return [*lines, "", "; ".join(f"{name}: {value}" for name, value in how.items())]
 
 
 def _cells(standing: Standing) -> list[str]:
