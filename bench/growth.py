@@ -30,7 +30,7 @@ BENDS = {  # what does, at each curve
     "partitions": "one partition does one thing after the other (decode, then Redis); many share the worker's time, and the "
     "fetches become smaller.",
     "options": "a chunk adds to a field for each option and second that it meets: more options, more fields, the same votes.",
-    "polls open at once": "a chunk has a group for each poll that it meets, with calls of its own to Redis, and smaller hashes to fill.",
+    "polls open at once": "a chunk has a group for each poll that it meets, each with calls of its own to Redis.",
     "voters": "a voter who is new is one more entry in Redis; of few voters most are known.",
     "share of repeats": "a repeat is decoded and looked up like any vote, but adds nothing to Redis.",
     "records of a chunk, at most": "each chunk costs a call, a round trip and a write of the head; larger ones keep Redis from "

@@ -2,6 +2,7 @@
 
 import statistics
 import sys
+from dataclasses import replace
 
 import pytest
 
@@ -26,13 +27,15 @@ async def test_the_tally_keeps_up_with_a_part_of_a_plain_consumer(system: LocalS
         "airtally": Command([sys.executable, "-m", "pipeline.cli", "tally"]),
     }
 
-    async def run(name: str) -> Run:
-        peer = next(peer for peer in PEERS if peer.name == name)
+    async def run(name: str, *, dedupes: bool) -> Run:
+        peer = replace(next(peer for peer in PEERS if peer.name == name), dedupes=dedupes)
         return await measure(system, found, peer, commands[name], expected, CROWD.votes_per_voter)
 
     ratios = []
     for _ in range(ROUNDS):
-        floor, tally = await run("floor-aiokafka"), await run("airtally")
+        floor, tally = await run("floor-aiokafka", dedupes=False), await run("airtally", dedupes=True)
         assert floor.wrong == tally.wrong == []
         ratios.append(tally.votes_per_s / floor.votes_per_s)
     assert statistics.median(ratios) > LEAST_OF_FLOOR, ratios
+    # The negative control: one that counts repeats is found out.
+    assert (await run("floor-aiokafka", dedupes=True)).wrong != []
