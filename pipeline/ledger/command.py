@@ -6,6 +6,7 @@ import msgspec
 
 from pipeline.domain.fold import Chunk, VoteGroup
 from pipeline.domain.poll import Poll, PollId
+from pipeline.domain.void import Void
 from pipeline.ledger.keys import FORMAT, Keys, poll_name
 
 # A script unpacks up to two arguments for each vote, and Lua's stack in Redis ends at 8,000.
@@ -20,6 +21,7 @@ class PollState(msgspec.Struct, frozen=True):
     closed_at: int | None
     final: bool
     epoch: int
+    voids: tuple[Void, ...] = ()
 
 
 class _KeyList:
@@ -73,7 +75,7 @@ def _poll(poll: Poll, names: Keys, key: _KeyList) -> dict[str, Any]:
         "key": key(names.poll(poll.id), "hash"),
         "name": poll_name(poll.id),
         "rules": msgspec.json.encode(poll.rules).decode(),
-        "state": msgspec.json.encode(PollState(poll.closed_at, poll.final, poll.epoch)).decode(),
+        "state": msgspec.json.encode(PollState(poll.closed_at, poll.final, poll.epoch, poll.voids)).decode(),
         "status": poll.status,
     }
 

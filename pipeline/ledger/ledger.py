@@ -101,4 +101,6 @@ def read_poll(fields: list[bytes]) -> Poll:
     """Put a poll together from the fields `rules` and `state` of its hash."""
     rules = msgspec.json.decode(fields[0], type=PollOpened)
     state = msgspec.json.decode(fields[1], type=PollState)
-    return msgspec.structs.replace(open_poll(rules), closed_at=state.closed_at, final=state.final, epoch=state.epoch)
+    return msgspec.structs.replace(
+        open_poll(rules), closed_at=state.closed_at, final=state.final, epoch=state.epoch, voids=state.voids
+    )

@@ -44,6 +44,10 @@ def test_fold_and_reference_agree(log: list[Entry]) -> None:
     for name, counted in polls.items():
         known = reference.polls[name]
         assert (counted.poll.closed_at, counted.poll.final) == (known["closed_at"], known["final"])
+        assert known["voids"] == {
+            void.decision.void_id: [decision.reason for decision in (void.decision, void.reinstated) if decision]
+            for void in counted.poll.voids
+        }
 
 
 class NeverCloses(Reference):
@@ -85,6 +89,12 @@ class FinalWithoutClose(Reference):
         super().marker(marker)
         if marker["type"] == "poll.final" and poll_of(marker) in self.polls:
             self.polls[poll_of(marker)]["final"] = True
+
+
+class VoidsEndThePoll(Reference):
+    def void(self, voids: dict[str, list[str]], marker: dict[str, Any]) -> None:
+        super().void(voids, marker)
+        self.polls[poll_of(marker)]["final"] = True
 
 
 class TooOldByOne(Reference):
