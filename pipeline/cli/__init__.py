@@ -4,6 +4,7 @@ import typer
 
 from pipeline import __version__
 from pipeline.cli import polls
+from pipeline.cli.audit import audit
 from pipeline.cli.context import console
 from pipeline.cli.demo import demo
 from pipeline.cli.doctor import doctor
@@ -11,6 +12,7 @@ from pipeline.cli.local import down, status, up
 from pipeline.cli.results import result
 from pipeline.cli.services import archive, init, live, tally
 from pipeline.cli.simulate import simulate
+from pipeline.cli.voids import reinstate, void
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -47,8 +49,11 @@ for function, panel in (
     (live, SERVICES),
     (simulate, SHOW),
     (result, SHOW),
+    (audit, SHOW),
 ):
     app.command(rich_help_panel=panel)(function)
+polls.app.command()(void)
+polls.app.command()(reinstate)
 app.add_typer(polls.app, name="poll", rich_help_panel=SHOW)
 
 

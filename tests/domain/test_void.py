@@ -1,6 +1,7 @@
 """Voids: what they strike, and that nothing else changes."""
 
 from dataclasses import dataclass
+from typing import Any
 
 import pytest
 
@@ -11,8 +12,8 @@ from .logs import OPENED_AT as T
 from .test_timelines import at, outcomes, vote
 
 
-def voided(name: str = "v", **conditions: object) -> VotesVoided:
-    return VotesVoided("finale", "song", name, "as decided", "Ada", **conditions)  # type: ignore[arg-type]
+def voided(name: str = "v", /, **conditions: Any) -> VotesVoided:
+    return VotesVoided("finale", "song", name, "as decided", "Ada", **conditions)
 
 
 BACK = VotesReinstated("finale", "song", "v", "a mistake", "Ada")
@@ -21,7 +22,7 @@ BACK = VotesReinstated("finale", "song", "v", "a mistake", "Ada")
 @dataclass(frozen=True)
 class Case:
     name: str
-    conditions: dict[str, object]
+    conditions: dict[str, Any]
     meets: bool
 
 
