@@ -66,7 +66,7 @@ class Count:
         """Lose a partition's ledger, as when Redis was restored from an old copy."""
         keys = Keys(self.topic, partition)
         await self.client.delete(keys.head, keys.polls, keys.poll(self.poll_id), keys.windows(self.poll_id))
-        await self.client.delete(keys.voters(self.poll_id), keys.ids(self.poll_id, 0))
+        await self.client.delete(keys.voters(self.poll_id), keys.ids(self.poll_id, 0), keys.edges(self.poll_id))
         self.states[partition] = PartitionState(0)
 
     async def fold_again(self, partition: int, entries: int | None = None) -> None:
