@@ -1,6 +1,7 @@
 // The host's page: the running result, in numbers and in words.
 
 import { drawChart } from "/pages/chart.js";
+import { watchEdges } from "/pages/edges.js";
 import { colourOf, follow, nameOf, pollOf } from "/pages/feed.js";
 import { Gliding, animate } from "/pages/motion.js";
 
@@ -181,4 +182,8 @@ new ResizeObserver(() => {
   }
 }).observe(byId("pace"));
 animate(() => rows.reduce((all, row) => all.concat(row.length, row.share, row.votes), [total]));
+watchEdges(poll.url, byId("heard"), byId("quiet"), clock, () => ({
+  wanted: shown !== null && connected && shown.status !== "recounting",
+  over: shown !== null && shown.phase === "final",
+}));
 follow(poll.url, show, showLine);

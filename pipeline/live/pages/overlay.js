@@ -10,6 +10,8 @@ const THEMES = ["dark", "light", "clear"];
 const PARTS = ["title", "status", "totals", "votes", "share", "bars"];
 const VIEWS = ["", "votes", "share"]; // what next() hides in turn
 const MOST = 36; // rows that can still be read: of more options, those with the most votes
+const LABEL_GAP = 28; // between name and bar, as in overlay.css
+const SMALLEST = 0.72; // of the size of the others: a long name gets no smaller
 const LONGEST_BAR = 40; // per cent: a leader below this does not fill the track
 
 const query = new URLSearchParams(location.search);
@@ -57,6 +59,7 @@ function makeRow(option) {
   row.dataset.option = option.id;
   return {
     row,
+    label,
     length: new Gliding((value) => (fill.style.transform = "scaleX(" + value + ")"), 0.0005),
     votes: new Gliding((value) => (votes.textContent = whole.format(Math.round(value))), 0.5),
     share: new Gliding((value) => (share.textContent = tenths.format(value) + "\u00a0%"), 0.05),
@@ -80,13 +83,27 @@ function build(options, unlisted) {
   bars.style.setProperty("--rows", perColumn);
   bars.style.setProperty("--row", height + "px");
   bars.style.setProperty("--size", Math.min([0, 36, 30, 24][columns], Math.floor(height * 0.55)) + "px");
-  bars.style.setProperty("--label", [0, 440, 280, 230][columns] + "px");
+  fitLabels(columns);
   panel.classList.toggle("many", columns > 1);
   if (unlisted > 0) {
     const more = element("row", bars);
     more.id = "more";
     more.textContent = "+ " + unlisted;
   }
+}
+
+// As wide as the longest name needs, within reason; a name that is longer still gets smaller, and is cut in the end.
+function fitLabels(columns) {
+  const labels = rows.map((row) => row.label);
+  const most = [0, 720, 420, 300][columns];
+  bars.style.setProperty("--label", "max-content");
+  const needed = Math.max(...labels.map((label) => label.scrollWidth));
+  const width = Math.min(most, Math.max(200, needed));
+  bars.style.setProperty("--label", width + "px");
+  labels.forEach((label) => {
+    const wanted = label.scrollWidth - LABEL_GAP;
+    label.style.fontSize = wanted > width - LABEL_GAP ? Math.max(SMALLEST, (width - LABEL_GAP) / wanted) + "em" : "";
+  });
 }
 
 function show(snapshot) {
