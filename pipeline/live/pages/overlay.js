@@ -11,7 +11,7 @@ const PARTS = ["title", "status", "totals", "votes", "share", "bars"];
 const VIEWS = ["", "votes", "share"]; // what next() hides in turn
 const MOST = 36; // rows that can still be read: of more options, those with the most votes
 const LABEL_GAP = 28; // between name and bar, as in overlay.css
-const SMALLEST = 0.72; // of the size of the others: a long name gets no smaller
+const SMALLEST = 0.72; // of their size: names get no smaller
 const LONGEST_BAR = 40; // per cent: a leader below this does not fill the track
 
 const query = new URLSearchParams(location.search);
@@ -92,18 +92,18 @@ function build(options, unlisted) {
   }
 }
 
-// As wide as the longest name needs, within reason; a name that is longer still gets smaller, and is cut in the end.
+// Names get the room that the longest of them needs, within reason. Beyond that all of them get smaller alike; and one that
+// would still be too long, at the smallest size, does not count: it is cut.
 function fitLabels(columns) {
-  const labels = rows.map((row) => row.label);
-  const most = [0, 720, 420, 300][columns];
+  const most = [0, 690, 390, 270][columns];
   bars.style.setProperty("--label", "max-content");
-  const needed = Math.max(...labels.map((label) => label.scrollWidth));
-  const width = Math.min(most, Math.max(200, needed));
-  bars.style.setProperty("--label", width + "px");
-  labels.forEach((label) => {
-    const wanted = label.scrollWidth - LABEL_GAP;
-    label.style.fontSize = wanted > width - LABEL_GAP ? Math.max(SMALLEST, (width - LABEL_GAP) / wanted) + "em" : "";
-  });
+  bars.style.setProperty("--shrink", 1);
+  const needed = rows.map((row) => row.label.scrollWidth - LABEL_GAP);
+  const shown = needed.filter((width) => width * SMALLEST <= most);
+  const widest = Math.max(160, ...shown);
+  const width = shown.length < needed.length ? most : Math.min(most, widest);
+  bars.style.setProperty("--label", width + LABEL_GAP + "px");
+  bars.style.setProperty("--shrink", width < widest ? (0.97 * width) / widest : 1);
 }
 
 function show(snapshot) {
