@@ -160,8 +160,9 @@ class Merger:
         if final:
             second = now.second  # after the last one with votes, however early the marker came
         series = None
-        if starts := poll.seconds.wanted(complete):
-            poll.seconds.take(starts, await self.ledgers.seconds(poll_id, poll.seconds.option_ids, starts))
+        if starts := poll.seconds.wanted(complete, final=final):
+            votes = await self.ledgers.seconds(poll_id, poll.seconds.option_ids, starts)
+            poll.seconds.take(starts, votes, final=final)
         if starts or poll.series is None or poll.lost:
             series = poll.series = encode_series(poll.seconds.series(*poll_id))
         poll.read_at = look.heads.next_offsets
