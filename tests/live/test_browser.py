@@ -3,6 +3,7 @@
 import asyncio
 import os
 import shutil
+import uuid
 from collections.abc import AsyncIterator
 
 import pytest
@@ -13,7 +14,7 @@ from pipeline.local.stack import LocalStack
 from tests.conftest import CI
 
 from .conftest import GoLive
-from .counting import Count, now_ms
+from .counting import Count, Entry, now_ms
 from .watching import PHONE, TELEVISION, VIDEO, see
 
 pytestmark = [pytest.mark.real, pytest.mark.timeout(60)]
@@ -179,6 +180,14 @@ async def test_pages_come_back_after_restarts(
     assert all("Failed to load resource" in complaint or "net::" in complaint for complaint in overlay.complaints)
 
 
+def strays(_: int, key: bytes, value: bytes) -> list[Entry]:
+    """Make of a good vote some that do not count: past the limit, of an impossible time, for nobody, before the opening."""
+    new_id = value.replace(b'"vote_id":"', b'"vote_id":"%b","was":"' % str(uuid.uuid4()).encode())
+    impossible, early = value.replace(b'"cast_at":', b'"cast_at":9'), value.replace(b'"cast_at":1', b'"cast_at":')
+    nobody = value.replace(b'"option_id":"', b'"option_id":"nobody","was":"')
+    return [(now_ms(), key, stray) for stray in (new_id, impossible, nobody, early)]
+
+
 async def test_pictures_of_a_show(browser: Browser, go_live: GoLive, count: Count) -> None:
     names = ("Ada Lovelace", "Bo Diddley", "Cy Twombly", "Dee Dee Bridgewater", "Eli Wallach")
     options = [Option(name.split()[0].lower(), name) for name in names]
@@ -202,6 +211,7 @@ async def test_pictures_of_a_show(browser: Browser, go_live: GoLive, count: Coun
             await count.vote(option.id, 60 // (number + 1), number % 4)
         await count.add(0, count.log[0][-9:])
         await count.add(1, [(now_ms(), b"somebody-else", count.log[1][-1][2])] * 2)
+        await count.add(0, strays(*count.log[0][-1]))
         await asyncio.sleep(0.2)
     heard = "() => document.getElementById('edges').textContent.replace(/\\s+/g, ' ')"
     await host.until(f"() => ({heard})().includes('1 of 2 edges went quiet edge-ams-1, last heard at')", expected=True)
@@ -220,6 +230,8 @@ async def test_pictures_of_a_show(browser: Browser, go_live: GoLive, count: Coun
     await overlay.until(STATUS, "Final result")
     await host.until("() => document.getElementById('rate').textContent", "0")
     await host.until("() => document.getElementById('heard').textContent", "2 edges took part")
+    await count.vote("ada")  # too late
+    await host.until("() => document.querySelectorAll('#words > div').length", 8)
     assert await host.page.evaluate("document.documentElement.scrollHeight <= innerHeight")  # all of it at one glance
     await asyncio.sleep(1)
     for name, page in pages.items():

@@ -13,13 +13,13 @@ const STATUS = {
 };
 const OUTCOMES = {
   counted: "Counted",
-  duplicate: "Repeats of the same vote",
-  over_limit: "Over the voter\u2019s limit",
+  duplicate: "Repeats",
+  over_limit: "Over the limit",
   late: "Too late",
-  unknown_option: "For an option there is none of",
-  implausible_time: "With an impossible time",
-  poll_not_open: "Before the poll opened",
-  wrong_key: "Sent to the wrong place",
+  unknown_option: "No such option",
+  implausible_time: "Impossible time",
+  poll_not_open: "Before opening",
+  wrong_key: "Wrong key",
 };
 const LAGGING = 100000; // two seconds of the record minute
 
