@@ -145,13 +145,20 @@ def machine() -> dict[str, object]:
     }
 
 
+def _figure(value: object) -> str:
+    if not isinstance(value, float):
+        return str(value)
+    return f"{value:,.3f}" if abs(value) < 1 else f"{value:,.1f}"
+
+
 def report(name: str, rows: Sequence[Mapping[str, object]], more: Mapping[str, object]) -> None:
-    """Print a table of the rounds and write everything to bench/out."""
-    table = Table(title=name, box=None)
-    for column in rows[0]:
-        table.add_column(column, justify="right")
-    for row in rows:
-        table.add_row(*(f"{value:,.1f}" if isinstance(value, float) else str(value) for value in row.values()))
+    """Print a table of the rounds, a column for each, and write everything to bench/out."""
+    table = Table(title=name, box=None, show_header=False)
+    table.add_column()
+    for _ in rows:
+        table.add_column(justify="right")
+    for figure in rows[0]:
+        table.add_row(figure, *(_figure(row[figure]) for row in rows))
     console.print(table)
     for key, value in more.items():
         console.print(f"{key}: {value}", highlight=False)

@@ -4,7 +4,7 @@ from typing import Any
 
 import msgspec
 
-from pipeline.domain.fold import Chunk, VoteGroup
+from pipeline.domain.fold import MAX_EDGES, Chunk, VoteGroup
 from pipeline.domain.poll import Poll, PollId
 from pipeline.domain.void import Void
 from pipeline.ledger.keys import FORMAT, Keys, poll_name
@@ -61,6 +61,11 @@ def command(topic: str, chunk: Chunk) -> tuple[list[str], list[bytes]]:
             {"key": key(names.poll(poll_id), "hash"), "outcomes": outcomes}
             for poll_id, outcomes in chunk.poll_outcomes.items()
         ],
+        "edges": [
+            {"key": key(names.edges(poll_id), "hash"), "ids": list(edges), "times": list(map(str, edges.values()))}
+            for poll_id, edges in chunk.edges.items()
+        ],
+        "max_edges": MAX_EDGES,
         "groups": [_group(group, names, key) for group in chunk.groups],
         "forgotten": [key(names.ids(poll_id, epoch), "set") for poll_id, epoch in chunk.forgotten]
         + [index for poll in chunk.polls if poll.final for index in _memory(poll, names, key)],

@@ -21,6 +21,10 @@ class Keys:
         """Name the hash of a poll's votes per window and option."""
         return f"{self._slot}:windows:{poll_name(poll_id)}"
 
+    def edges(self, poll_id: PollId) -> str:
+        """Name the hash of when each edge's last vote for a poll was appended."""
+        return f"{self._slot}:edges:{poll_name(poll_id)}"
+
     def voters(self, poll_id: PollId) -> str:
         """Name the hash of how many votes of each voter reached the limit rule."""
         return f"{self._slot}:voters:{poll_name(poll_id)}"

@@ -68,7 +68,7 @@ def _vote(random: Random, clock: int) -> Entry:
         "option_id": random.choice(["ada", "bo", "bo", "cy"]),
         "voter_id": voter,
         "cast_at": random.choice([around_now, around_now, around_the_ends]),
-        "edge_id": "edge-1",
+        "edge_id": random.choice(["edge-1", "edge-1", "edge-2"]),
         "channel": "app",
     }
     key = random.choice([voter] * 12 + ["eve"])

@@ -31,6 +31,7 @@ class Reference:
             tuple[str, str], list[int]
         ] = {}  # (poll, vote id) -> clock at each time rule 8 was asked
         self.votes: list[tuple[str, str, str, int]] = []  # those counted: poll, voter, option, second
+        self.edges: dict[tuple[str, str], int] = {}  # (poll, edge) -> append time of its last vote since the opening
 
     def outcome(self, entry: Entry) -> str:
         self.tick(entry.append_time)
@@ -40,9 +41,14 @@ class Reference:
         if record["type"] != "vote":
             self.marker(record)
             return "marker"
+        self.hear(record, entry.append_time)
         if entry.key != record["voter_id"].encode():
             return "wrong_key"
         return self.vote(record, self.polls.get(poll_of(record)), entry.append_time)
+
+    def hear(self, vote: dict[str, Any], append_time: int) -> None:
+        if poll_of(vote) in self.polls:
+            self.edges[poll_of(vote), vote["edge_id"]] = append_time
 
     def vote(self, vote: dict[str, Any], poll: dict[str, Any] | None, append_time: int) -> str:
         if poll is None or not self.opened_by(poll, vote["cast_at"]):

@@ -190,6 +190,7 @@ async def test_a_final_poll_is_final_when_it_is_everywhere(client: Redis, topic:
     assert shown is not None
     assert shown.snapshot.status is ShownStatus.FINAL
     assert shown.snapshot.complete_to >= (shown.snapshot.closed_at or 0)
+    assert shown.snapshot.rate == 0  # whatever the last second had that was settled before
     series = orjson.loads((await on_air(client, count.poll_id))["seconds"])
     assert sum(map(sum, series["votes"])) == 3  # complete: the series and the total agree
 

@@ -1,6 +1,7 @@
 // The host's page: the running result, in numbers and in words.
 
 import { drawChart } from "/pages/chart.js";
+import { watchEdges } from "/pages/edges.js";
 import { colourOf, follow, nameOf, pollOf } from "/pages/feed.js";
 import { Gliding, animate } from "/pages/motion.js";
 
@@ -12,13 +13,13 @@ const STATUS = {
 };
 const OUTCOMES = {
   counted: "Counted",
-  duplicate: "Repeats of the same vote",
-  over_limit: "Over the voter\u2019s limit",
+  duplicate: "Repeats",
+  over_limit: "Over the limit",
   late: "Too late",
-  unknown_option: "For an option there is none of",
-  implausible_time: "With an impossible time",
-  poll_not_open: "Before the poll opened",
-  wrong_key: "Sent to the wrong place",
+  unknown_option: "No such option",
+  implausible_time: "Impossible time",
+  poll_not_open: "Before opening",
+  wrong_key: "Wrong key",
 };
 const LAGGING = 100000; // two seconds of the record minute
 
@@ -181,4 +182,8 @@ new ResizeObserver(() => {
   }
 }).observe(byId("pace"));
 animate(() => rows.reduce((all, row) => all.concat(row.length, row.share, row.votes), [total]));
+watchEdges(poll.url, byId("heard"), byId("quiet"), clock, () => ({
+  wanted: shown !== null && connected && shown.status !== "recounting",
+  over: shown !== null && shown.phase === "final",
+}));
 follow(poll.url, show, showLine);
