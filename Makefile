@@ -26,6 +26,10 @@ setup: $(STAMP) ## make the virtual environment and install everything into it
 demo: $(STAMP) ## run a simulated show on real parts and compare three counts of it
 	$(BIN)/airtally demo
 
+.PHONY: stay
+stay: $(STAMP) ## the same with the pages to look at, until Ctrl-C
+	$(BIN)/airtally demo --stay
+
 .PHONY: up
 up: $(STAMP) ## start the system on this machine
 	$(BIN)/airtally up
@@ -55,11 +59,11 @@ format: $(STAMP) ## format and mend what can be mended
 	$(BIN)/ruff check --fix
 
 .PHONY: bench
-bench: $(STAMP) ## measure Airtally: tally, archive, whole, live, growth, model (about 12 minutes on a quiet machine)
+bench: $(STAMP) ## measure Airtally: tally, archive, live, whole, growth, model (about 12 minutes on a quiet machine)
 	$(BIN)/python -m bench.tally
 	$(BIN)/python -m bench.archive
-	$(BIN)/python -m bench.whole
 	$(BIN)/python -m bench.live
+	$(BIN)/python -m bench.whole
 	$(BIN)/python -m bench.growth
 	$(BIN)/python -m bench.model
 

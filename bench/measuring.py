@@ -28,7 +28,6 @@ from pipeline.show.expectation import Expectation
 from pipeline.show.player import Player
 from pipeline.show.script import FINALISTS, Script, Shares
 
-MAX_COLUMNS = 12
 OUT = Path(__file__).parent / "out"
 
 console = Console()
@@ -147,27 +146,25 @@ def machine() -> dict[str, object]:
     }
 
 
-def _text(value: object) -> str:
-    return f"{value:,.2f}" if isinstance(value, float) else f"{value:,}" if isinstance(value, int) else str(value)
+def _figure(value: object) -> str:
+    if not isinstance(value, float):
+        return str(value)
+    return f"{value:,.3f}" if abs(value) < 1 else f"{value:,.1f}"
 
 
 def report(name: str, rows: Sequence[Mapping[str, object]], more: Mapping[str, object]) -> None:
-    """Print a table of the rounds and write everything to bench/out."""
-    table = Table(title=name, box=None)
-    if len(rows[0]) > MAX_COLUMNS:  # a line for each measure, a column for each round
-        table = Table(title=name, box=None, show_header=False)
-        for column in rows[0]:
-            table.add_row(column, *(_text(row[column]) for row in rows))
-    else:
-        for column in rows[0]:
-            table.add_column(column, justify="right")
-        for row in rows:
-            table.add_row(*map(_text, row.values()))
+    """Print a table of the rounds, a column for each, and write everything to bench/out."""
+    table = Table(title=name, box=None, show_header=False)
+    table.add_column()
+    for _ in rows:
+        table.add_column(justify="right")
+    for figure in rows[0]:
+        table.add_row(figure, *(_figure(row[figure]) for row in rows))
     console.print(table)
     for key, value in more.items():
         console.print(f"{key}: {value}", highlight=False)
     lines = [f"| |{' |' * len(rows)}", f"|---|{'---:|' * len(rows)}"]
-    lines += [f"| {column} | {' | '.join(_text(row[column]) for row in rows)} |" for column in rows[0]]
+    lines += [f"| {column} | {' | '.join(_figure(row[column]) for row in rows)} |" for column in rows[0]]
     lines += ["", *[f"{key}: {value}" for key, value in more.items()]]
     write(name, lines, {"rounds": rows, **more}, show=False)
 

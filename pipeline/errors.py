@@ -19,7 +19,8 @@ stops a service at its start, or makes a service wait and try again.
     │   ├── LogReplacedError        the ledger or the archive is ahead of the log: the topic was made anew
     │   └── LogNotDenseError        offsets with holes: compaction or transactions
     ├── PublishError                a record was not acknowledged
-    └── PollError                   a poll's state forbids the command
+    ├── PollError                   a poll's state forbids the command
+    └── CertificateError            a certificate or a proof is not what it says
 """
 
 
@@ -87,3 +88,7 @@ class PublishError(AirtallyError):
 
 class PollError(AirtallyError):
     """The poll's state does not allow this."""
+
+
+class CertificateError(AirtallyError):
+    """A certificate or a proof does not stand."""

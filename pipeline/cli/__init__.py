@@ -4,14 +4,18 @@ import typer
 
 from pipeline import __version__
 from pipeline.cli import polls
+from pipeline.cli.audit import audit
+from pipeline.cli.certificates import certify, keygen, prove, verify
 from pipeline.cli.context import console
 from pipeline.cli.demo import demo
 from pipeline.cli.doctor import doctor
 from pipeline.cli.local import down, status, up
 from pipeline.cli.plan import plan
+from pipeline.cli.rebuild import rebuild
 from pipeline.cli.results import result
 from pipeline.cli.services import archive, init, live, tally
 from pipeline.cli.simulate import simulate
+from pipeline.cli.voids import reinstate, void
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -35,7 +39,7 @@ def _main(*, version: bool = typer.Option(False, "--version", help="Print the ve
         raise typer.Exit
 
 
-LOCAL, SERVICES, SHOW = "On this machine", "Services", "A show"
+LOCAL, SERVICES, SHOW, PROOF = "On this machine", "Services", "A show", "Proof"
 for function, panel in (
     (demo, LOCAL),
     (up, LOCAL),
@@ -49,8 +53,16 @@ for function, panel in (
     (plan, SHOW),
     (simulate, SHOW),
     (result, SHOW),
+    (audit, PROOF),
+    (certify, PROOF),
+    (verify, PROOF),
+    (prove, PROOF),
+    (keygen, PROOF),
+    (rebuild, PROOF),
 ):
     app.command(rich_help_panel=panel)(function)
+polls.app.command()(void)
+polls.app.command()(reinstate)
 app.add_typer(polls.app, name="poll", rich_help_panel=SHOW)
 
 

@@ -3,16 +3,22 @@
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
+import msgspec
 from rich.table import Table
 
 from pipeline.archive.recount import recount
 from pipeline.cli.context import console
 from pipeline.domain.outcome import Outcome
-from pipeline.domain.poll import PollId
+from pipeline.domain.poll import PollId, Status
 from pipeline.domain.result import merge
 from pipeline.errors import PollError
+from pipeline.ledger.connection import connect
 from pipeline.ledger.reader import open_ledgers
+from pipeline.live.display import Display
+from pipeline.live.seconds import Series
+from pipeline.live.snapshot import Snapshot
 from pipeline.settings import Settings
 from pipeline.show.expectation import Expectation
 from pipeline.show.script import Script
@@ -49,10 +55,55 @@ async def count_of_archive(found: Settings, poll: PollId) -> Count:
     return Count("ClickHouse", Expectation(*poll, outcomes, poll_outcomes, cells))
 
 
-def report(script: Script, counts: list[Count]) -> bool:
-    """Print the table; tell whether all counts agree, also in each second and in each outcome."""
+@dataclass(frozen=True)
+class OnAir:
+    """What the display says of a poll: what viewers saw last. It knows the poll's own records, and the last two minutes."""
+
+    shown: Snapshot
+    series: Series
+
+    def votes(self, option_id: str) -> int:
+        """Votes of an option."""
+        return sum(option.votes for option in self.shown.options if option.id == option_id)
+
+    def differences(self, expected: Expectation) -> list[str]:
+        """Say where it is not what is expected, a line each."""
+        first, options = self.series.first, self.series.options
+        seconds = [first + index * self.series.window_ms for index in range(len(self.series.votes))]
+        pairs = [
+            ("status", str(Status.FINAL), str(self.shown.status)),
+            ("votes", expected.counted, self.shown.total),
+            *((option, expected.expected_total(option), self.votes(option)) for option in options),
+            *((name, expected.poll_outcomes[name], self.shown.outcomes.get(name, 0)) for name in Outcome),
+            *(
+                (f"second {second} of {option}", expected.cells[second, option], votes)
+                for second, row in zip(seconds, self.series.votes, strict=True)
+                for option, votes in zip(options, row, strict=True)
+            ),
+        ]
+        return [f"{name}: expected {ours}, shown {theirs}" for name, ours, theirs in pairs if ours != theirs]
+
+
+async def on_air(found: Settings, poll: PollId) -> OnAir | None:
+    """Read the display as a graphics maker does, from its one key; None: there is none of this poll."""
+    client = connect(found)
+    try:
+        shown, series = await Display(client, found.topic).load(poll)
+    finally:
+        await client.aclose()
+    if shown is None or series is None:
+        return None
+    return OnAir(shown.snapshot, msgspec.json.decode(series, type=Series))
+
+
+def report(script: Script, counts: list[Count], air: OnAir) -> bool:
+    """Print the table; tell whether all counts agree, also in each second and in each outcome, and the air with them."""
     _table(
-        "option", [option.option_id for option in script.options], counts, lambda says, row: says.expected_total(row)
+        "option",
+        [option.option_id for option in script.options],
+        counts,
+        lambda says, row: says.expected_total(row),
+        air.votes,
     )
     console.print()
     _table("outcome", [*Outcome], counts, lambda says, row: says.outcomes[Outcome(row)])
@@ -62,6 +113,7 @@ def report(script: Script, counts: list[Count]) -> bool:
         f"\n{len(expected.seconds)} seconds with votes, at most {peak:,} counted in one second", highlight=False
     )
     lines = [f"{count.by}: {line}" for count in counts[1:] for line in expected.differences(count.says)]
+    lines += [f"On air: {line}" for line in air.differences(expected)]
     for line in lines[:SHOWN_DIFFERENCES]:
         console.print(f"[red]{line}[/]", highlight=False)
     if lines:
@@ -71,16 +123,25 @@ def report(script: Script, counts: list[Count]) -> bool:
     return not lines
 
 
-def _table(title: str, rows: list[str], counts: list[Count], number: Callable[[Expectation, str], int]) -> None:
+def _table(
+    title: str,
+    rows: list[str],
+    counts: list[Count],
+    number: Callable[[Expectation, str], int],
+    shown: Callable[[str], int] | None = None,
+) -> None:
+    columns: list[tuple[str, Callable[[str], int]]] = [(count.by, partial(number, count.says)) for count in counts]
+    if shown is not None:
+        columns.append(("on air", shown))
     table = Table(title, box=None)
-    for count in counts:
-        table.add_column(count.by, justify="right")
+    for by, _ in columns:
+        table.add_column(by, justify="right")
     table.add_column("", justify="left")
     for row in rows:
-        numbers = [number(count.says, row) for count in counts]
+        numbers = [says(row) for _, says in columns]
         same = len(set(numbers)) == 1
         table.add_row(row, *(f"{each:,}" for each in numbers), "[green]=[/]" if same else "[bold red]differ[/]")
-    sums = [sum(number(count.says, row) for row in rows) for count in counts]
+    sums = [sum(map(says, rows)) for _, says in columns]
     table.add_section()
     table.add_row("all", *(f"{each:,}" for each in sums))
     console.print(table)

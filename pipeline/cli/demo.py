@@ -1,4 +1,4 @@
-"""`airtally demo`: a whole show on this machine, and whether three counts of it agree."""
+"""`airtally demo`: a whole show on this machine, and whether three counts of it and the air agree."""
 
 import asyncio
 import shutil
@@ -8,30 +8,27 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.live import Live
-from rich.table import Table
 
 from pipeline import settings as settings_module
 from pipeline.archive.recount import reached_records
 from pipeline.archive.store import ArchiveStore
-from pipeline.cli.agreement import Count, count_of_archive, count_of_ledgers, report
+from pipeline.cli.agreement import Count, OnAir, count_of_archive, count_of_ledgers, on_air, report
 from pipeline.cli.context import command, console, errors
-from pipeline.cli.local import given, prepare_parts, with_addresses, worker
-from pipeline.cli.playing import watch
+from pipeline.cli.local import display, given, pages, prepare_parts, with_addresses, worker
+from pipeline.cli.staging import play, play_until_ended
 from pipeline.domain.poll import PollId
-from pipeline.domain.result import merge
 from pipeline.errors import UnavailableError
 from pipeline.ledger.reader import open_ledgers
 from pipeline.local.ports import free_port
 from pipeline.local.stack import LocalStack
 from pipeline.log.offsets import LogOffsets
-from pipeline.log.publisher import Publisher
 from pipeline.settings import Settings
+from pipeline.show.evening import last_chapter
 from pipeline.show.expectation import Expectation
-from pipeline.show.player import Player
 from pipeline.show.script import Script, default_script
 
 CATCH_UP_S = 120.0  # how long tally and archive may take, after the show, to have all of it
+SHOWN_S = 20.0  # and how long it may take after that until the air shows it
 
 
 @command
@@ -39,28 +36,36 @@ def demo(
     records: Annotated[int, typer.Option(min=1_000, help="Records in the show.")] = 520_000,
     seconds: Annotated[float, typer.Option(min=5, help="Length of the show.")] = 30.0,
     seed: Annotated[int, typer.Option(help="The same seed gives the same votes.")] = 21,
+    *,
+    stay: Annotated[bool, typer.Option("--stay", help="Another show, which goes on until Ctrl-C: to look at.")] = False,
 ) -> None:
-    """Run a whole simulated show on this machine, and check three counts of it against each other.
+    """Run a whole simulated show on this machine, and check three counts of it, and the air, against each other.
 
-    Starts real Kafka, Redis and ClickHouse and the workers in a folder of their own on free ports; plays crowd noise, a
-    spike at the call to vote, repeats, late votes, voters past their limit and every kind of bad record; closes and
-    finalizes the poll; then compares what the oracle expects, what Redis says, and what ClickHouse recounts from raw bytes.
-    Exit status 0 only if all agree. Nothing is left running.
+    Starts real Kafka, Redis and ClickHouse, the workers and the live view in a folder of their own on free ports; plays
+    crowd noise, a spike at the call to vote, repeats, late votes, voters past their limit and every kind of bad record;
+    closes and finalizes the poll; then compares what the oracle expects, what Redis says, what ClickHouse recounts from
+    raw bytes, and what the air shows. Exit status 0 only if all agree. Nothing is left running.
+
+    With --stay the votes come at a modest rate, with a call to vote now and then, for as long as you like to look at the
+    pages. Ctrl-C closes the poll, and then everything goes on as above.
     """
     found = settings_module.load()
     folder = found.home / "demo"
     shutil.rmtree(folder, ignore_errors=True)
-    script = default_script(records=records, seconds=seconds)
+    script = last_chapter() if stay else default_script(records=records, seconds=seconds)
+    live = display(free_port(), found.live_port if stay and found.live_port else free_port())
     stack = LocalStack(
         folder,
         given=given(found),
-        services=[worker(name, free_port()) for name in ("tally", "archive")],
+        services=[worker("tally", free_port()), worker("archive", free_port()), live],
         prepare=lambda addresses: prepare_parts(found, addresses),
     )
-    console.print("[bold]Starting[/] Kafka, Redis, ClickHouse and the workers (the first time they are fetched)")
+    console.print("[bold]Starting[/] Kafka, Redis, ClickHouse and our services (the first time they are fetched)")
     try:
         stack.start(on_progress=lambda line: errors.print("  " + line, highlight=False))
-        agreed = asyncio.run(_show(with_addresses(found, stack.addresses), script, seed))
+        for line in pages(live.address, PollId(script.show_id, script.poll_id)):
+            console.print("  " + line, highlight=False, soft_wrap=True)
+        agreed = asyncio.run(_show(with_addresses(found, stack.addresses), script, seed, stay=stay))
     finally:
         stack.stop()
         console.print(f"\nStopped; nothing is left running. Logs are in {_short(folder)}", highlight=False)
@@ -71,10 +76,10 @@ def demo(
     )
 
 
-async def _show(found: Settings, script: Script, seed: int) -> bool:
+async def _show(found: Settings, script: Script, seed: int, *, stay: bool) -> bool:
     poll = PollId(script.show_id, script.poll_id)
     began = time.monotonic()
-    expected = await _play(found, script, seed, poll)
+    expected = await (play_until_ended(found, seed) if stay else play(found, script, seed))
     console.print(
         f"The show is over after {time.monotonic() - began:.1f} s. Waiting until all of it is counted and stored."
     )
@@ -83,6 +88,7 @@ async def _show(found: Settings, script: Script, seed: int) -> bool:
         records = sum((await offsets.end()).values())
     await _until(lambda: _folded(found), records, "tally")
     console.print(f"Redis had all after {time.monotonic() - waited:.1f} s", end="", highlight=False)
+    air = await _shown(found, poll, expected)
     store = ArchiveStore(found)
     try:
         await _until(lambda: reached_records(store, found), records, "archive")
@@ -94,51 +100,7 @@ async def _show(found: Settings, script: Script, seed: int) -> bool:
         await count_of_ledgers(found, poll),
         await count_of_archive(found, poll),
     ]
-    return report(script, counts)
-
-
-async def _play(found: Settings, script: Script, seed: int, poll: PollId) -> Expectation:
-    """Play the show, with a line that says how it goes."""
-    console.print(
-        f"[bold]On the air[/]: {script.records:,} records in {script.duration_s:.0f} s, seed {seed}", highlight=False
-    )
-    async with Publisher(found) as publisher, open_ledgers(found) as reader, LogOffsets(found) as offsets:
-        player = Player(script, seed, publisher)
-        line = {"sent": 0, "per_s": 0, "counted": 0, "lag": 0}
-
-        def sent(records: int, per_s: int) -> None:
-            line.update(sent=records, per_s=per_s)
-
-        async def look(live: Live) -> None:
-            while True:
-                read = merge(poll, await reader.read(poll, windows=False))
-                heads = await reader.heads()
-                line["counted"] = read.total if read else 0
-                line["lag"] = sum((await offsets.end()).values()) - sum(head.next_offset for head in heads)
-                live.update(_line(player, line))
-                await asyncio.sleep(0.25)
-
-        with Live(console=console, refresh_per_second=4, transient=False) as live:
-            looking = asyncio.create_task(look(live))
-            try:
-                async with watch(player, sent):
-                    return await player.play()
-            finally:
-                looking.cancel()
-                await asyncio.gather(looking, return_exceptions=True)
-                live.update(_line(player, line))
-
-
-def _line(player: Player, line: dict[str, int]) -> Table:
-    table = Table(box=None, show_header=False)
-    table.add_row(
-        f"[bold]{player.progress.phase:8}[/]",
-        f"sent {line['sent']:>9,}",
-        f"({line['per_s']:>7,}/s)",
-        f"counted {line['counted']:>9,}",
-        f"not folded yet {max(0, line['lag']):>7,}",
-    )
-    return table
+    return report(script, counts, air)
 
 
 async def _folded(found: Settings) -> int:
@@ -159,6 +121,24 @@ async def _until(count: Callable[[], Awaitable[int]], records: int, service: str
                 f"after {CATCH_UP_S:.0f} s the {service} has {has:,} of {records:,} records: see its log"
             )
         await asyncio.sleep(0.1)
+
+
+async def _shown(found: Settings, poll: PollId, expected: Expectation) -> OnAir:
+    """Wait until the air shows what is expected, or long enough: then what it shows is what there is to compare.
+
+    Raises:
+        UnavailableError: nothing is shown after a bounded time.
+    """
+    deadline = time.monotonic() + SHOWN_S
+    while (air := await on_air(found, poll)) is None or air.differences(expected):
+        if time.monotonic() > deadline:
+            break
+        await asyncio.sleep(0.1)
+    if air is None:
+        raise UnavailableError(
+            f"after {SHOWN_S:.0f} s the display has nothing of {'/'.join(poll)}: see the log of live"
+        )
+    return air
 
 
 def _short(folder: Path) -> str:

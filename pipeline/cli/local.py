@@ -2,7 +2,7 @@
 
 import asyncio
 import sys
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import Annotated
 
 import typer
@@ -11,13 +11,15 @@ from rich.table import Table
 from pipeline import settings as settings_module
 from pipeline.cli.context import Json, command, console, errors, print_json
 from pipeline.cli.services import prepare
+from pipeline.domain.poll import PollId
 from pipeline.local.parts import STANDARD_PORTS, Addresses
+from pipeline.local.ports import free_port
 from pipeline.local.stack import LocalStack, Options, Service
 from pipeline.local.state import read_state, stop_state
 from pipeline.local.state import status as read_status
 from pipeline.settings import Settings
 
-WORKER_PORTS = {"tally": 9101, "archive": 9102}
+HEALTH_PORTS = {"tally": 9101, "archive": 9102, "live": 9103}
 
 
 def given(found: Settings) -> Addresses:
@@ -46,6 +48,23 @@ def worker(name: str, port: int) -> Service:
     )
 
 
+def display(port: int, live_port: int) -> Service:
+    """Describe the live view: a service that also serves pages."""
+    service = worker("live", port)
+    env = {**service.env, "AIRTALLY_LIVE_PORT": str(live_port), "AIRTALLY_LIVE_HOST": "127.0.0.1"}
+    return replace(service, address=f"http://127.0.0.1:{live_port}", env=env)
+
+
+def pages(url: str, poll: PollId | None = None) -> list[str]:
+    """Give a line for each page: of a poll, or of all of them."""
+    name = "<show>/<poll>" if poll is None else "/".join(poll)
+    return [
+        f"overlay     {url}/overlay/{name}  for OBS, vMix, CasparCG, SPX",
+        f"host        {url}/host/{name}",
+        f"all polls   {url}/",
+    ]
+
+
 def prepare_parts(found: Settings, addresses: Addresses) -> None:
     """Make topic and tables, between the start of the parts and of the services."""
     asyncio.run(prepare(with_addresses(found, addresses)))
@@ -55,9 +74,9 @@ def prepare_parts(found: Settings, addresses: Addresses) -> None:
 def up(
     *,
     any_port: Annotated[bool, typer.Option("--any-port", help="Take free ports instead of the standard ones.")] = False,
-    workers: Annotated[bool, typer.Option(help="Run the tally and archive workers too.")] = True,
+    workers: Annotated[bool, typer.Option(help="Run the tally and archive workers and the live view too.")] = True,
 ) -> None:
-    """Start the system on this machine, in the background: Kafka, Redis, ClickHouse and the workers.
+    """Start the system on this machine, in the background: Kafka, Redis, ClickHouse, the workers and the live view.
 
     A part whose address is in the environment is used instead of a local one. Data, logs and addresses are in .airtally
     (AIRTALLY_HOME). `airtally down` stops it.
@@ -67,7 +86,7 @@ def up(
         found.home,
         given=given(found),
         ports={} if any_port else STANDARD_PORTS,
-        services=[worker(name, port) for name, port in WORKER_PORTS.items()] if workers else [],
+        services=_services(found, any_port=any_port) if workers else [],
         prepare=lambda addresses: prepare_parts(found, addresses),
         options=Options(redis_appendonly=True),
     )
@@ -78,14 +97,28 @@ def up(
         console.print("  " + line, highlight=False, markup=False, soft_wrap=True)
 
 
+def _services(found: Settings, *, any_port: bool) -> list[Service]:
+    ports = {name: free_port() if any_port else port for name, port in HEALTH_PORTS.items()}
+    live_port = free_port() if any_port or not found.live_port else found.live_port
+    return [worker("tally", ports["tally"]), worker("archive", ports["archive"]), display(ports["live"], live_port)]
+
+
+def live_url(found: Settings) -> str | None:
+    """Give the address of the local live view; None: there is none in this folder."""
+    state = read_state(found.home)
+    return next((entry.serves for entry in state.entries if entry.serves), None) if state is not None else None
+
+
 def how_to(found: Settings, addresses: Addresses) -> list[str]:
     """Give a line for each address, with what to do there."""
     port = addresses.redis_url.rsplit(":", 1)[-1].split("/")[0]
+    url = live_url(found)
     query = f"'SELECT * FROM {found.clickhouse_database}.poll_results FORMAT PrettyCompact'"  # noqa: S608  # for people
     return [
         f"Kafka       {addresses.kafka}  topic {found.topic}, {found.partitions} partitions",
         f"Redis       {addresses.redis_url}  e.g. redis-cli -p {port} hgetall '{{{found.topic}/0}}:head'",
         f"ClickHouse  {addresses.clickhouse_url}  e.g. curl '{addresses.clickhouse_url}' --data-binary {query}",
+        *(pages(url) if url else []),
         "next        airtally poll open my-show my-poll --options ada,bo,cy",
     ]
 
@@ -113,5 +146,8 @@ def status(*, json: Json = False) -> None:
             state = "answers" if row.answering else f"{'alive' if row.alive else 'down'}: {row.detail}"
             table.add_row(row.name, state, row.address, str(row.pid or ""), row.log_file)
         console.print(table)
+        url = live_url(found)
+        for line in pages(url) if url else []:
+            console.print(line, highlight=False, markup=False, soft_wrap=True)
     if any(not row.answering for row in rows):
         raise typer.Exit(1)

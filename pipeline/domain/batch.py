@@ -30,6 +30,10 @@ class RecordBatch:
         """Cut off what lies before an offset."""
         return self if offset <= self.first_offset else self._cut(offset - self.first_offset, len(self))
 
+    def until(self, offset: int) -> "RecordBatch":
+        """Cut off what lies at an offset and behind it."""
+        return self if offset >= self.next_offset else self._cut(0, max(0, offset - self.first_offset))
+
     def split(self, size: int) -> Iterator["RecordBatch"]:
         """Cut into batches of at most `size` records."""
         if len(self) <= size:

@@ -7,8 +7,9 @@ between two partitions) sends what was sent before, never a second instant.
 import msgspec
 
 from pipeline.domain.poll import Status
-from pipeline.domain.record import PollClosed, PollFinal, PollOpened
+from pipeline.domain.record import PollClosed, PollFinal, PollOpened, VotesReinstated, VotesVoided
 from pipeline.domain.result import Result
+from pipeline.domain.void import Void
 from pipeline.errors import PollError
 
 
@@ -62,6 +63,51 @@ def finalising(result: Result | None, wanted: PollFinal, now_ms: int) -> PollFin
     if opened.closed_at is not None and now_ms < opened.closed_at:
         raise PollError(f"{name} takes votes until {opened.closed_at}, it is {now_ms}")
     return wanted
+
+
+def voiding(result: Result | None, wanted: VotesVoided) -> VotesVoided:
+    """Give the void to send.
+
+    Raises:
+        PollError: there is no such poll, or its name stands for another decision already.
+    """
+    void = _void_of(_known(result, wanted.show_id, wanted.poll_id), wanted.void_id)
+    if void is not None and void.decision != wanted:
+        raise PollError(
+            f"void {wanted.void_id} is decided already, with other words or conditions: "
+            f"{msgspec.json.encode(void.decision).decode()}. Give this one another id"
+        )
+    if void is not None and not void.in_force:
+        raise PollError(f"void {wanted.void_id} was taken back, for good: give this one another id")
+    return wanted
+
+
+def reinstating(result: Result | None, wanted: VotesReinstated) -> VotesReinstated:
+    """Give the end of a void to send.
+
+    Raises:
+        PollError: there is no such poll or void, or it was taken back with other words.
+    """
+    void = _void_of(_known(result, wanted.show_id, wanted.poll_id), wanted.void_id)
+    if void is None:
+        raise PollError(f"there is no void {wanted.void_id} in {wanted.show_id}/{wanted.poll_id}")
+    if void.reinstated not in (None, wanted):
+        raise PollError(
+            f"void {wanted.void_id} was taken back already: {msgspec.json.encode(void.reinstated).decode()}"
+        )
+    return wanted
+
+
+def _void_of(result: Result, void_id: str) -> Void | None:
+    """Find a void as the partition has it that has seen most of it: a sender may have died between two."""
+    found = [
+        void
+        for reading in result.partitions
+        if reading.poll is not None
+        for void in reading.poll.voids
+        if void.decision.void_id == void_id
+    ]
+    return next((void for void in found if not void.in_force), found[0] if found else None)
 
 
 def _known(result: Result | None, show_id: str, poll_id: str) -> Result:

@@ -18,6 +18,7 @@ from pipeline.domain.record import Marker, Vote, decode_batch
 
 MAX_AGE_MS = 60_000  # a vote cast longer than this before its append time is implausible
 MAX_AHEAD_MS = 5_000  # and one cast further than this after it
+MAX_EDGES = 1_000  # of a poll, whose last signs a partition's ledger keeps: the first ones in the order of its log
 
 
 class PartitionState(msgspec.Struct, frozen=True):
@@ -56,6 +57,9 @@ class Chunk(msgspec.Struct, frozen=True):
     clock_ms: int
     outcomes: Mapping[Outcome, int]  # of the records that are decided here
     poll_outcomes: Mapping[PollId, Mapping[Outcome, int]]  # the same, of polls that were open by then
+    edges: Mapping[
+        PollId, Mapping[str, int]
+    ]  # edge id -> append time of its last vote; as `poll_outcomes`, all of them
     groups: list[VoteGroup]
     polls: list[Poll]  # polls whose state changed, as it is at the end of the chunk
     forgotten: list[tuple[PollId, int]]  # epochs of vote ids that no later record can meet
@@ -81,7 +85,8 @@ class _Folding:
         self.clock_ms = state.clock_ms
         self.before = state.polls
         self.polls = dict(state.polls)
-        self.gates: dict[tuple[str, str], Gate] = {poll_id: Gate(poll) for poll_id, poll in state.polls.items()}
+        self.edges: dict[PollId, dict[str, int]] = {}
+        self.gates: dict[tuple[str, str], Gate] = {poll_id: self.gate(poll) for poll_id, poll in state.polls.items()}
         self.outcomes: Counter[Outcome] = Counter()
         self.poll_outcomes: dict[PollId, Counter[Outcome]] = {}
         self.groups: dict[tuple[PollId, int], _Group] = {}
@@ -94,6 +99,8 @@ class _Folding:
             self.clock_ms = max(self.clock_ms, append_ms)
             if isinstance(record, Vote):
                 gate = gate_of((record.show_id, record.poll_id))
+                if gate is not None:
+                    gate.edges[record.edge_id] = append_ms
                 outcome = refusal(record, key, append_ms, gate)
                 if outcome is None:
                     self.group(gate).append(record)  # type: ignore[arg-type]  # without a gate the vote was refused
@@ -115,7 +122,10 @@ class _Folding:
         poll = apply_marker(self.polls.get(poll_id), marker)
         if poll is not None and poll is not self.polls.get(poll_id):
             self.polls[poll_id] = poll
-            self.gates[poll_id] = Gate(poll)
+            self.gates[poll_id] = self.gate(poll)
+
+    def gate(self, poll: Poll) -> "Gate":
+        return Gate(poll, self.edges.setdefault(poll.id, {}))
 
     def group(self, gate: "Gate") -> list[Vote]:
         """Give the votes of the group that a vote belongs to now."""
@@ -143,6 +153,7 @@ class _Folding:
             clock_ms=self.clock_ms,
             outcomes=self.outcomes,
             poll_outcomes=self.poll_outcomes,
+            edges={poll_id: edges for poll_id, edges in self.edges.items() if edges},
             groups=[group.finish(epoch) for (_, epoch), group in self.groups.items()],
             polls=[poll for poll_id, poll in self.polls.items() if poll is not self.before.get(poll_id)],
             forgotten=self.forgotten,
@@ -150,12 +161,13 @@ class _Folding:
 
 
 class Gate:
-    """What a poll asks of a vote, laid out for the inner loop; and, in a fold, the group that its votes join."""
+    """What a poll asks of a vote, laid out for the inner loop; and, in a fold, what its votes leave behind."""
 
-    __slots__ = ("ends_at", "epoch", "horizon_ms", "opened_at", "option_ids", "poll", "votes")
+    __slots__ = ("edges", "ends_at", "epoch", "horizon_ms", "opened_at", "option_ids", "poll", "votes")
 
-    def __init__(self, poll: Poll) -> None:
+    def __init__(self, poll: Poll, edges: dict[str, int]) -> None:
         self.poll = poll
+        self.edges = edges
         self.option_ids = poll.option_ids
         self.opened_at = poll.rules.opened_at
         self.ends_at = poll.ends_at

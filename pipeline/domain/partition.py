@@ -5,10 +5,11 @@ contracts runs on it and on the real Redis, so that what is shown of the one hol
 """
 
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 
-from pipeline.domain.fold import Cell, Chunk, PartitionState, VoteGroup, votes_in
+from pipeline.domain.fold import MAX_EDGES, Cell, Chunk, PartitionState, VoteGroup, votes_in
 from pipeline.domain.outcome import Outcome
 from pipeline.domain.poll import Poll, PollId
 
@@ -30,6 +31,7 @@ class PollTally:
     totals: Counter[str] = field(default_factory=Counter)  # option id -> votes
     cells: Counter[Cell] = field(default_factory=Counter)
     outcomes: Counter[Outcome] = field(default_factory=Counter)  # of records after the opening marker
+    edges: dict[str, int] = field(default_factory=dict)  # edge id -> append time of its last record of these, ms
     votes_of: Counter[str] = field(default_factory=Counter)  # voter id -> counted votes
     seen: dict[int, set[bytes]] = field(default_factory=dict)  # epoch -> vote ids
 
@@ -55,6 +57,8 @@ class PartitionTally:
         self.outcomes.update(chunk.outcomes)
         for poll_id, outcomes in chunk.poll_outcomes.items():
             self.polls[poll_id].outcomes.update(outcomes)
+        for poll_id, edges in chunk.edges.items():
+            self._hear(self.polls[poll_id].edges, edges)
         for group in chunk.groups:
             self._count(group)
         self._forget(chunk)
@@ -82,6 +86,11 @@ class PartitionTally:
             now.add(vote_id)
             tally.outcomes[outcome] += 1
             self.outcomes[outcome] += 1
+
+    def _hear(self, known: dict[str, int], edges: Mapping[str, int]) -> None:
+        for edge_id, append_ms in edges.items():
+            if edge_id in known or len(known) < MAX_EDGES:
+                known[edge_id] = append_ms
 
     def _forget(self, chunk: Chunk) -> None:
         for poll_id, epoch in chunk.forgotten:

@@ -5,7 +5,16 @@ from typing import NamedTuple
 
 import msgspec
 
-from pipeline.domain.record import MAX_INSTANT_MS, Marker, PollClosed, PollFinal, PollOpened
+from pipeline.domain.record import (
+    MAX_INSTANT_MS,
+    Marker,
+    PollClosed,
+    PollFinal,
+    PollOpened,
+    VotesReinstated,
+    VotesVoided,
+)
+from pipeline.domain.void import Void, apply_void
 
 NEVER = MAX_INSTANT_MS + 1  # later than any cast_at
 
@@ -33,6 +42,7 @@ class Poll(msgspec.Struct, frozen=True):
     closed_at: int | None = None  # ms since the epoch
     final: bool = False
     epoch: int = 0  # the latest epoch of vote ids that are remembered, if the poll has a dedupe horizon
+    voids: tuple[Void, ...] = ()  # in the order of the log; none of them decides an outcome
 
     @property
     def id(self) -> PollId:
@@ -63,7 +73,8 @@ def apply_marker(poll: Poll | None, marker: Marker) -> Poll | None:
     """Move a poll by a marker of its own. A marker that repeats or contradicts what came before changes nothing.
 
     The first opening holds, the first close of an open poll holds, and only a closed poll becomes final: so sending a
-    marker twice is harmless, and what a partition makes of its markers depends on their order in it alone.
+    marker twice is harmless, and what a partition makes of its markers depends on their order in it alone. Voids may come
+    at any time after the opening, also after the end.
     """
     match marker:
         case PollOpened():
@@ -76,3 +87,9 @@ def apply_marker(poll: Poll | None, marker: Marker) -> Poll | None:
             if poll is None or poll.closed_at is None or poll.final:
                 return poll
             return msgspec.structs.replace(poll, final=True)
+        case VotesVoided() | VotesReinstated():
+            return None if poll is None else _with_voids(poll, apply_void(poll.voids, marker))
+
+
+def _with_voids(poll: Poll, voids: tuple[Void, ...]) -> Poll:
+    return poll if voids == poll.voids else msgspec.structs.replace(poll, voids=voids)

@@ -12,12 +12,14 @@ from typing import Annotated, Literal
 
 import msgspec
 import orjson
+from msgspec import UNSET, UnsetType
 
 MAX_VALUE_BYTES = (
     131_072  # a longer value is malformed: a vote has some 250 bytes, the largest opening marker some 100,000
 )
 MAX_BRACKETS = 512  # more "{" and "[" in a value than this is malformed: it bounds nesting in the same way everywhere
 MAX_OPTIONS = 100
+MAX_VOTERS = 1000  # that one void names; more are more voids
 MAX_INSTANT_MS = 2**53 - 1  # what every JSON reader keeps exactly
 
 _ID = r"[a-z0-9][a-z0-9-]{0,62}"
@@ -28,6 +30,9 @@ _are_voters = re.compile(rf"(?:{_VOTER}\n)*").fullmatch
 
 Id = Annotated[str, msgspec.Meta(pattern=rf"^{_ID}\Z")]
 Instant = Annotated[int, msgspec.Meta(ge=0, le=MAX_INSTANT_MS)]  # integer milliseconds since the epoch
+VoterId = Annotated[str, msgspec.Meta(pattern=rf"^{_VOTER}\Z")]
+Reason = Annotated[str, msgspec.Meta(min_length=1, max_length=500)]
+Author = Annotated[str, msgspec.Meta(min_length=1, max_length=100)]
 Label = Annotated[str, msgspec.Meta(min_length=1, max_length=200)]
 Colour = Annotated[str, msgspec.Meta(pattern=r"^#[0-9A-Fa-f]{6}\Z")]
 
@@ -87,15 +92,51 @@ class PollFinal(msgspec.Struct, frozen=True, tag_field="type", tag="poll.final",
     poll_id: Id
 
 
-Marker = PollOpened | PollClosed | PollFinal
-Record = Vote | PollOpened | PollClosed | PollFinal
+class VotesVoided(msgspec.Struct, frozen=True, tag_field="type", tag="votes.voided"):
+    """Counted votes are struck from the official result: those of the poll that meet every condition given here.
+
+    At least one condition is given. What was counted stays counted: see ``pipeline.domain.void``.
+    """
+
+    show_id: Id
+    poll_id: Id
+    void_id: Id  # names the decision, and is never used for another one
+    reason: Reason
+    author: Author
+    edge_ids: Annotated[tuple[Id, ...], msgspec.Meta(min_length=1, max_length=MAX_OPTIONS)] | UnsetType = UNSET
+    channels: Annotated[tuple[Id, ...], msgspec.Meta(min_length=1, max_length=MAX_OPTIONS)] | UnsetType = UNSET
+    voter_ids: Annotated[tuple[VoterId, ...], msgspec.Meta(min_length=1, max_length=MAX_VOTERS)] | UnsetType = UNSET
+    voters_from: VoterId | UnsetType = UNSET  # in the order of bytes; both ends are in the range
+    voters_to: VoterId | UnsetType = UNSET
+    cast_from: Instant | UnsetType = UNSET
+    cast_before: Instant | UnsetType = UNSET
+
+    def __post_init__(self) -> None:
+        if all(getattr(self, name) is UNSET for name in CONDITIONS):
+            raise ValueError("no condition: it would strike every vote")
+
+
+class VotesReinstated(msgspec.Struct, frozen=True, tag_field="type", tag="votes.reinstated"):
+    """A void is taken back, for good."""
+
+    show_id: Id
+    poll_id: Id
+    void_id: Id
+    reason: Reason
+    author: Author
+
+
+CONDITIONS = ("edge_ids", "channels", "voter_ids", "voters_from", "voters_to", "cast_from", "cast_before")
+
+Marker = PollOpened | PollClosed | PollFinal | VotesVoided | VotesReinstated
+Record = Vote | Marker
 
 # Strict, and closed: what this takes has no unknown field, so that no part of it was skipped unread. For two types, since
 # with a single one msgspec lets the tag be absent.
 _decode_closed: Callable[[bytes | None], Record] = msgspec.json.Decoder(Vote | PollFinal).decode  # type: ignore[assignment]
 
 _KINDS: dict[object, type[Record]] = {
-    kind.__struct_config__.tag: kind for kind in (Vote, PollOpened, PollClosed, PollFinal)
+    kind.__struct_config__.tag: kind for kind in (Vote, PollOpened, PollClosed, PollFinal, VotesVoided, VotesReinstated)
 }
 
 

@@ -56,6 +56,24 @@ for _, poll in ipairs(chunk.poll_outcomes) do
   count(KEYS[poll.key], 'outcome:', poll.outcomes)
 end
 
+-- When each edge was heard last, of the first edges of a poll: once their number is reached, only those known are written.
+for _, poll in ipairs(chunk.edges) do
+  local key, changes = KEYS[poll.key], {}
+  local room = chunk.max_edges - redis.call('HLEN', key)
+  local known = room < #poll.ids and redis.call('HMGET', key, unpack(poll.ids))
+  for index, edge in ipairs(poll.ids) do
+    local new = known and not known[index]
+    if not new or room > 0 then
+      changes[#changes + 1] = edge
+      changes[#changes + 1] = poll.times[index]
+      room = new and room - 1 or room
+    end
+  end
+  if #changes > 0 then
+    redis.call('HSET', key, unpack(changes))
+  end
+end
+
 -- Small numbers as text, made once: Redis would write each of them with all the care that a fraction needs.
 local text_of = setmetatable({}, {__index = function(texts, number)
   texts[number] = string.format('%.0f', number)

@@ -4,8 +4,9 @@ from typing import Any
 
 import msgspec
 
-from pipeline.domain.fold import Chunk, VoteGroup
+from pipeline.domain.fold import MAX_EDGES, Chunk, VoteGroup
 from pipeline.domain.poll import Poll, PollId
+from pipeline.domain.void import Void
 from pipeline.ledger.keys import FORMAT, Keys, poll_name
 
 # A script unpacks up to two arguments for each vote, and Lua's stack in Redis ends at 8,000.
@@ -20,6 +21,7 @@ class PollState(msgspec.Struct, frozen=True):
     closed_at: int | None
     final: bool
     epoch: int
+    voids: tuple[Void, ...] = ()
 
 
 class _KeyList:
@@ -59,6 +61,11 @@ def command(topic: str, chunk: Chunk) -> tuple[list[str], list[bytes]]:
             {"key": key(names.poll(poll_id), "hash"), "outcomes": outcomes}
             for poll_id, outcomes in chunk.poll_outcomes.items()
         ],
+        "edges": [
+            {"key": key(names.edges(poll_id), "hash"), "ids": list(edges), "times": list(map(str, edges.values()))}
+            for poll_id, edges in chunk.edges.items()
+        ],
+        "max_edges": MAX_EDGES,
         "groups": [_group(group, names, key) for group in chunk.groups],
         "forgotten": [key(names.ids(poll_id, epoch), "set") for poll_id, epoch in chunk.forgotten]
         + [index for poll in chunk.polls if poll.final for index in _memory(poll, names, key)],
@@ -73,7 +80,7 @@ def _poll(poll: Poll, names: Keys, key: _KeyList) -> dict[str, Any]:
         "key": key(names.poll(poll.id), "hash"),
         "name": poll_name(poll.id),
         "rules": msgspec.json.encode(poll.rules).decode(),
-        "state": msgspec.json.encode(PollState(poll.closed_at, poll.final, poll.epoch)).decode(),
+        "state": msgspec.json.encode(PollState(poll.closed_at, poll.final, poll.epoch, poll.voids)).decode(),
         "status": poll.status,
     }
 

@@ -55,23 +55,30 @@ class LedgerReader:
 
     async def read(self, poll_id: PollId, *, windows: bool = True) -> list[PartitionReading]:
         """Read a poll from all partitions, with or without its votes per window."""
+        return [reading for _, reading in await self.read_with_heads(poll_id, windows=windows)]
+
+    async def read_with_heads(
+        self, poll_id: PollId, *, windows: bool = True
+    ) -> list[tuple[Head | None, PartitionReading]]:
+        """Read the same, each with the head of its partition at that very moment. None: there is no ledger."""
         with unavailable_if_down():
             return [await self._read(partition, poll_id, windows=windows) for partition in self._partitions]
 
-    async def _read(self, partition: int, poll_id: PollId, *, windows: bool) -> PartitionReading:
+    async def _read(self, partition: int, poll_id: PollId, *, windows: bool) -> tuple[Head | None, PartitionReading]:
         keys = Keys(self._topic, partition)
         async with self._client.pipeline(transaction=True) as pipe:
-            pipe.hmget(keys.head, "next_offset", "clock_ms")
+            pipe.hgetall(keys.head)
             pipe.hgetall(keys.poll(poll_id))
             if windows:
                 pipe.hgetall(keys.windows(poll_id))
-            head, fields, *cells = await pipe.execute()
-        if head[0] is None or not fields:
-            return PartitionReading(partition, None if head[0] is None else int(head[0]))
-        return PartitionReading(
+            stored, fields, *cells = await pipe.execute()
+        head = _head(partition, stored) if stored else None
+        if head is None or not fields:
+            return head, PartitionReading(partition, None if head is None else head.next_offset)
+        return head, PartitionReading(
             partition,
-            int(head[0]),
-            int(head[1]),
+            head.next_offset,
+            head.clock_ms,
             read_poll([fields[b"rules"], fields[b"state"]]),
             _numbers(fields, "total:"),
             {Outcome(name): number for name, number in _numbers(fields, "outcome:").items()},

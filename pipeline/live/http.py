@@ -12,9 +12,11 @@ from starlette.responses import Response
 from starlette.routing import Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from pipeline.errors import UnavailableError
+from pipeline.live.edges import EdgeReader
 from pipeline.live.hub import Hub
 from pipeline.live.pages import routes as page_routes
-from pipeline.live.problems import ProblemError, on_bug, on_http_exception, on_problem
+from pipeline.live.problems import ProblemError, away, on_bug, on_http_exception, on_problem
 from pipeline.live.stream import EventStream
 from pipeline.live.view import View
 
@@ -23,7 +25,7 @@ _OPENAPI = (files("pipeline.live") / "openapi.json").read_bytes()
 _ALWAYS = {"X-Content-Type-Options": "nosniff", "Referrer-Policy": "no-referrer"}
 
 
-def application(view: View, hub: Hub, most_readers: int) -> Starlette:
+def application(view: View, hub: Hub, edge_reader: EdgeReader, most_readers: int) -> Starlette:
     """Make the application."""
 
     async def shows(request: Request) -> Response:
@@ -38,6 +40,14 @@ def application(view: View, hub: Hub, most_readers: int) -> Starlette:
         series = view.series(view.poll_id(request))
         return answer(request, series, hashlib.sha256(series).hexdigest()[:16])
 
+    async def edges(request: Request) -> Response:
+        poll = view.shown(view.poll_id(request)).snapshot
+        try:
+            content = await edge_reader.read(poll)
+        except UnavailableError as error:
+            raise away(str(error)) from error
+        return answer(request, content, hashlib.sha256(content).hexdigest()[:16])
+
     async def openapi(request: Request) -> Response:
         return answer(request, _OPENAPI, hashlib.sha256(_OPENAPI).hexdigest()[:16])
 
@@ -47,6 +57,7 @@ def application(view: View, hub: Hub, most_readers: int) -> Starlette:
             Route("/v1/shows", shows),
             Route(name, poll),
             Route(f"{name}/seconds", seconds),
+            Route(f"{name}/edges", edges),
             Route(f"{name}/events", EventStream(view, hub, most_readers), methods=["GET"]),
             Route("/openapi.json", openapi),
             *page_routes(view),

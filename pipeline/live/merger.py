@@ -157,9 +157,12 @@ class Merger:
         final = read.status is Status.FINAL
         now = times(look.now_ms, look.counted_to, read.rules.opened_at, read.closed_at, final=final)
         complete = max(rules.complete_to, now.complete_to)
+        if final:
+            second = now.second  # after the last one with votes, however early the marker came
         series = None
-        if starts := poll.seconds.wanted(complete):
-            poll.seconds.take(starts, await self.ledgers.seconds(poll_id, poll.seconds.option_ids, starts))
+        if starts := poll.seconds.wanted(complete, final=final):
+            votes = await self.ledgers.seconds(poll_id, poll.seconds.option_ids, starts)
+            poll.seconds.take(starts, votes, final=final)
         if starts or poll.series is None or poll.lost:
             series = poll.series = encode_series(poll.seconds.series(*poll_id))
         poll.read_at = look.heads.next_offsets

@@ -73,6 +73,20 @@ class LiveReader:
             for partition in range(len(self._keys))
         ]
 
+    async def edges(self, poll_id: PollId) -> dict[str, int]:
+        """Give when each edge's last vote for a poll was appended (ms since the epoch), in any partition."""
+        with unavailable_if_down():
+            async with self._client.pipeline(transaction=False) as pipe:
+                for keys in self._keys:
+                    pipe.hgetall(keys.edges(poll_id))
+                answers = await pipe.execute()
+        heard_at: dict[str, int] = {}
+        for answer in answers:
+            for edge_id, text in answer.items():
+                edge, at = edge_id.decode(), int(text)
+                heard_at[edge] = max(at, heard_at.get(edge, at))
+        return heard_at
+
     async def seconds(self, poll_id: PollId, option_ids: Sequence[str], starts: range) -> Counter[Cell]:
         """Read the votes of some seconds, summed over the partitions."""
         votes: Counter[Cell] = Counter()

@@ -1,7 +1,8 @@
 """The short series of complete seconds of a poll: a plain object that is asked about time.
 
 A vote that was delivered later than the lateness still counts in its second. So the newest seconds are read again each
-time one is complete, and all of the series now and then: the hash of windows may hold hours, and is never read whole.
+time one is complete, and all of the series now and then and in the end: the hash of windows may hold hours, and is never read
+whole.
 """
 
 from collections.abc import Mapping
@@ -37,17 +38,19 @@ class Seconds:
         self.complete_to = self._opened = window_start(opened_at, WINDOW_MS)
         self._rows: dict[int, tuple[int, ...]] = {}
         self._whole_at: int | None = None
+        self._ended = False
 
-    def wanted(self, complete_to: int) -> range:
-        """Name the seconds to read, now that all before `complete_to` are complete. Empty: there is no new one."""
-        if complete_to <= self.complete_to:
+    def wanted(self, complete_to: int, *, final: bool = False) -> range:
+        """Name the seconds to read, now that all before `complete_to` are complete. Empty: nothing new is in them."""
+        if complete_to <= self.complete_to and (self._ended or not final):
             return range(0)
-        whole = self._whole_at is None or complete_to >= self._whole_at + WHOLE_EVERY_MS
+        whole = final or self._whole_at is None or complete_to >= self._whole_at + WHOLE_EVERY_MS
         first = complete_to - SERIES_MS if whole else min(self.complete_to, complete_to - REVISED_MS)
         return range(max(self._opened, first, complete_to - SERIES_MS), complete_to, WINDOW_MS)
 
-    def take(self, starts: range, cells: Mapping[Cell, int]) -> None:
+    def take(self, starts: range, cells: Mapping[Cell, int], *, final: bool = False) -> None:
         """Take what was read of the wanted seconds. A second without votes is a second with zeros."""
+        self._ended = self._ended or final
         for start in starts:
             self._rows[start] = tuple(cells.get(Cell(option_id, start), 0) for option_id in self.option_ids)
         self.complete_to = starts.stop

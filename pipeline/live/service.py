@@ -10,13 +10,14 @@ import structlog
 from pipeline.health import Health
 from pipeline.ledger.connection import check, connect
 from pipeline.live.display import Display
+from pipeline.live.edges import EdgeReader
 from pipeline.live.http import application
 from pipeline.live.hub import Hub
 from pipeline.live.merger import Merger
 from pipeline.live.reading import LiveReader
 from pipeline.live.server import Server, allow_connections, listen
 from pipeline.live.view import View
-from pipeline.live.watch import watch_ledgers, watch_log
+from pipeline.live.watch import now_ms, watch_ledgers, watch_log
 from pipeline.service import serving
 from pipeline.settings import Settings
 from pipeline.waiting import until_available
@@ -49,7 +50,7 @@ async def run(settings: Settings) -> None:
 async def _serve(settings: Settings, merger: Merger, health: Health, listening: socket.socket) -> None:
     hub = Hub()
     view = View(merger, lambda: not {"redis", "start"} & set(health.problems))
-    server = Server(application(view, hub, settings.live_readers), hub)
+    server = Server(application(view, hub, EdgeReader(merger, now_ms), settings.live_readers), hub)
     log.info("serving", address="http://{}:{}/".format(*listening.getsockname()[:2]))
     await _until_first_ends(
         server.serve(sockets=[listening]),

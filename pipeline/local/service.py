@@ -16,6 +16,7 @@ class Service:
 
     name: str
     argv: Sequence[str]
+    address: str = ""  # of what it serves to others, if it does
     ready_url: str | None = None  # answers 200 when it serves; None: it serves as soon as it runs
     env: Mapping[str, str] = field(default_factory=dict)
     ready_s: float = 60.0

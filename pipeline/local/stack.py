@@ -154,7 +154,7 @@ class LocalStack:
             UnavailableError: it does not come up.
         """
         launch = service.launch(self.folder / "services", self.addresses)
-        return self._run(launch, Entry(service.name, service.ready_url or ""))
+        return self._run(launch, Entry(service.name, service.ready_url or "", serves=service.address))
 
     def restart(self, name: str) -> Child:
         """Start a child again that has ended or was killed, with the same ports and data; wait until it serves.

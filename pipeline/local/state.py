@@ -28,6 +28,7 @@ class Entry:
     name: str
     address: str  # of a service: its readiness URL, empty if it has none
     version: str = ""
+    serves: str = ""  # of a service: the address of what it serves to others
     log_file: str = ""
     grace_s: float = 20.0
     identity: ProcessIdentity | None = None
@@ -64,6 +65,7 @@ class PartStatus:
 
     name: str
     address: str
+    serves: str
     version: str
     log_file: str
     pid: int | None
@@ -185,6 +187,7 @@ def _status(entry: Entry) -> PartStatus:
     return PartStatus(
         name=entry.name,
         address=entry.address,
+        serves=entry.serves,
         version=entry.version,
         log_file=entry.log_file,
         pid=entry.identity.pid if entry.identity is not None else None,

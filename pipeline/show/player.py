@@ -42,7 +42,12 @@ class Player:
         self.script, self.seed = script, seed
         self.progress = Progress()
         self._publisher = publisher
+        self._ended = False
         self._unacknowledged: deque[tuple[Block, asyncio.Task[None]]] = deque()
+
+    def end(self) -> None:
+        """Let a show that does not close its poll end at its next tick."""
+        self._ended = True
 
     async def play(
         self,
@@ -68,6 +73,8 @@ class Player:
         for tick in range(self.script.ticks):
             due = start + tick * self.script.tick_ms / 1000
             await asyncio.sleep(max(0.0, due - time.monotonic()))
+            if self._ended:
+                break
             if closes:
                 await self._markers(tick, generator, expected)
             now = max(now, _now_ms())  # the wall clock may step back; a show does not

@@ -22,7 +22,8 @@ CREATE VIEW IF NOT EXISTS typed_log
     COMMENT 'Record value, byte for byte. NULL: a tombstone',
   headers Array(Tuple(name String, value Nullable(String)))
     COMMENT 'Record headers, values byte for byte',
-  kind Enum8('malformed' = 0, 'vote' = 1, 'poll.opened' = 2, 'poll.closed' = 3, 'poll.final' = 4)
+  kind Enum8('malformed' = 0, 'vote' = 1, 'poll.opened' = 2, 'poll.closed' = 3, 'poll.final' = 4,
+    'votes.voided' = 5, 'votes.reinstated' = 6)
     COMMENT 'What the record is, after a look at every field that its kind must or may have',
   show_id LowCardinality(String)
     COMMENT 'Show. Empty, as all ids: there is none, or it has not the form of one',
@@ -49,7 +50,16 @@ CREATE VIEW IF NOT EXISTS typed_log
   votes_per_voter UInt32
     COMMENT 'Votes of one voter that count, of an opening marker',
   dedupe_horizon_ms UInt64
-    COMMENT 'Length of the epochs in which vote ids are remembered, of an opening marker. Zero: the whole poll'
+    COMMENT 'Length of the epochs in which vote ids are remembered, of an opening marker. Zero: the whole poll',
+  void_id LowCardinality(String)
+    COMMENT 'Void that is decided or taken back, of such a marker',
+  reason String
+    COMMENT 'Why, of such a marker. Any text',
+  author String
+    COMMENT 'Who decided it, of such a marker. Any text',
+  condition Tuple(edge_ids Array(String), channels Array(String), voter_ids Array(String), voters_from String, voters_to String,
+      cast_from_ms UInt64, cast_before_ms Nullable(UInt64))
+    COMMENT 'Which votes a void strikes: those that meet all of these. Empty, zero, NULL: no such condition'
 )
 AS
 WITH
@@ -129,6 +139,8 @@ WITH
         if(has_voter_id, substring(field['voter_id'], 2, length(field['voter_id']) - 2), '')) AS misrouted_voter_id,
       toUInt64OrZero(field['cast_at']) AS cast_at_ms,
       if(field['type'] = '"poll.opened"', body, '') AS opening,
+      if(field['type'] IN ('"votes.voided"', '"votes.reinstated"'), body, '') AS decision,
+      if(field['type'] = '"votes.voided"', field, map()) AS given,
       arrayMap(
         fields -> mapFromArrays(
           arrayReverse(JSONExtractKeysAndValuesRaw(fields).1), arrayReverse(JSONExtractKeysAndValuesRaw(fields).2)),
@@ -143,7 +155,11 @@ WITH
         fields -> lengthUTF8(JSONExtractString(arrayFirst(
           pair -> pair.1 = 'label', arrayReverse(JSONExtractKeysAndValuesRaw(fields))).2)),
         JSONExtractArrayRaw(arrayFirst(
-          pair -> pair.1 = 'options', arrayReverse(JSONExtractKeysAndValuesRaw(opening))).2)) AS opening_label_length
+          pair -> pair.1 = 'options', arrayReverse(JSONExtractKeysAndValuesRaw(opening))).2)) AS opening_label_length,
+      -- Texts are read from the body, as labels are: in `json` a double is replaced, also one inside a text.
+      arrayReverse(JSONExtractKeysAndValuesRaw(decision)) AS decided,
+      JSONExtractString(arrayFirst(pair -> pair.1 = 'reason', decided).2) AS decided_reason,
+      JSONExtractString(arrayFirst(pair -> pair.1 = 'author', decided).2) AS decided_author
     FROM typed
   ),
   chosen AS
@@ -158,7 +174,24 @@ WITH
             AND (fields['label'] IN ('', 'null')
               OR (startsWith(fields['label'], '"') AND opening_label_length[number] BETWEEN 1 AND 200))
             AND match(fields['color'], '^(?:null|"#[0-9A-Fa-f]{6}")?$'),
-          opening_option, arrayEnumerate(opening_option)) AS has_options
+          opening_option, arrayEnumerate(opening_option)) AS has_options,
+      match(field['void_id'], '^"[a-z0-9][a-z0-9-]{0,62}"$')
+        AND startsWith(field['reason'], '"') AND lengthUTF8(decided_reason) BETWEEN 1 AND 500
+        AND startsWith(field['author'], '"') AND lengthUTF8(decided_author) BETWEEN 1 AND 100 AS has_decision,
+      -- Arrays of ids stand here without spaces and escapes, as ClickHouse writes them.
+      length(arrayFilter(name -> given[name] != '', ['edge_ids', 'channels', 'voter_ids', 'voters_from', 'voters_to',
+          'cast_from', 'cast_before'])) > 0
+        AND arrayAll(
+          name -> match(given[name], '^(?:\\["[a-z0-9][a-z0-9-]{0,62}"(?:,"[a-z0-9][a-z0-9-]{0,62}")*\\])?$')
+            AND countSubstrings(given[name], ',') < 100,
+          ['edge_ids', 'channels'])
+        AND match(given['voter_ids'], '^(?:\\["[A-Za-z0-9_-]{1,64}"(?:,"[A-Za-z0-9_-]{1,64}")*\\])?$')
+        AND countSubstrings(given['voter_ids'], ',') < 1000
+        AND arrayAll(name -> match(given[name], '^(?:"[A-Za-z0-9_-]{1,64}")?$'), ['voters_from', 'voters_to'])
+        AND arrayAll(
+          name -> match(given[name], '^[0-9]{0,16}$') AND toUInt64OrZero(given[name]) <= 9007199254740991,
+          ['cast_from', 'cast_before'])
+        AS has_conditions
     FROM measured
   ),
   kinds AS
@@ -192,7 +225,14 @@ WITH
         field['type'] = '"poll.final"',
         'poll.final',
 
-        'malformed')::Enum8('malformed' = 0, 'vote' = 1, 'poll.opened' = 2, 'poll.closed' = 3, 'poll.final' = 4) AS kind
+        field['type'] = '"votes.voided"',
+        if(has_decision AND has_conditions, 'votes.voided', 'malformed'),
+
+        field['type'] = '"votes.reinstated"',
+        if(has_decision, 'votes.reinstated', 'malformed'),
+
+        'malformed')::Enum8('malformed' = 0, 'vote' = 1, 'poll.opened' = 2, 'poll.closed' = 3, 'poll.final' = 4,
+          'votes.voided' = 5, 'votes.reinstated' = 6) AS kind
     FROM chosen
   )
 SELECT
@@ -208,6 +248,19 @@ SELECT
     arrayMap(fields -> substring(fields['id'], 2, length(fields['id']) - 2), opening_option),
     []) AS option_ids,
   if(kind = 'poll.opened', if(field['votes_per_voter'] = '', 1, toUInt32OrZero(field['votes_per_voter'])), 0) AS votes_per_voter,
-  if(kind = 'poll.opened', toUInt64OrZero(field['dedupe_horizon_ms']), 0) AS dedupe_horizon_ms
+  if(kind = 'poll.opened', toUInt64OrZero(field['dedupe_horizon_ms']), 0) AS dedupe_horizon_ms,
+  if(kind IN ('votes.voided', 'votes.reinstated'), trim(BOTH '"' FROM field['void_id']), '') AS void_id,
+  if(kind IN ('votes.voided', 'votes.reinstated'), decided_reason, '') AS reason,
+  if(kind IN ('votes.voided', 'votes.reinstated'), decided_author, '') AS author,
+  (
+    extractAll(given['edge_ids'], '"([^"]+)"'),
+    extractAll(given['channels'], '"([^"]+)"'),
+    extractAll(given['voter_ids'], '"([^"]+)"'),
+    trim(BOTH '"' FROM given['voters_from']),
+    trim(BOTH '"' FROM given['voters_to']),
+    toUInt64OrZero(given['cast_from']),
+    if(given['cast_before'] = '', NULL, toUInt64OrZero(given['cast_before']))
+  )::Tuple(edge_ids Array(String), channels Array(String), voter_ids Array(String), voters_from String, voters_to String,
+    cast_from_ms UInt64, cast_before_ms Nullable(UInt64)) AS condition
 FROM kinds
 COMMENT 'The log, typed: a row for each record'

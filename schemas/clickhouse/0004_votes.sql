@@ -5,7 +5,8 @@ CREATE VIEW IF NOT EXISTS votes
   partition UInt32 COMMENT 'Kafka partition',
   offset UInt64 COMMENT 'Kafka offset: with topic and partition, the identity of a record',
   append_time DateTime64(3, 'UTC') COMMENT 'When the broker appended the record',
-  kind Enum8('malformed' = 0, 'vote' = 1, 'poll.opened' = 2, 'poll.closed' = 3, 'poll.final' = 4)
+  kind Enum8('malformed' = 0, 'vote' = 1, 'poll.opened' = 2, 'poll.closed' = 3, 'poll.final' = 4,
+    'votes.voided' = 5, 'votes.reinstated' = 6)
     COMMENT 'What the record is',
   show_id LowCardinality(String) COMMENT 'Show. Empty, as all ids: the record has none of the right form',
   poll_id LowCardinality(String) COMMENT 'Poll: unique within its show',

@@ -15,6 +15,8 @@ CREATE VIEW IF NOT EXISTS vote_outcomes
   vote_id UUID COMMENT 'Identity of the vote. Zero: none',
   voter_id String COMMENT 'Pseudonym of the voter',
   cast_at_ms UInt64 COMMENT 'When the edge received the vote, ms since the epoch',
+  edge_id LowCardinality(String) COMMENT 'Edge that received the vote',
+  channel LowCardinality(String) COMMENT 'Way by which the vote came',
   outcome Enum8('malformed' = 1, 'marker' = 2, 'wrong_key' = 3, 'poll_not_open' = 4, 'unknown_option' = 5,
     'late' = 6, 'implausible_time' = 7, 'duplicate' = 8, 'over_limit' = 9, 'counted' = 10)
     COMMENT 'What became of the record; numbers are those of the rules',
@@ -27,6 +29,7 @@ WITH
   (
     SELECT
       topic, partition, offset, append_time, kind, show_id, poll_id, option_id, vote_id, voter_id, cast_at_ms,
+      edge_id, channel,
       misrouted_voter_id != '' AS is_misrouted,
       toUnixTimestamp64Milli(append_time) AS append_ms,
       max(append_ms) OVER (
@@ -76,6 +79,7 @@ WITH
   )
 SELECT
   topic, partition, offset, append_time, show_id, poll_id, option_id, vote_id, voter_id, cast_at_ms,
+  edge_id, channel,
   multiIf(refusal > 0, refusal, is_repeat, 8, is_over_limit, 9, 10) AS outcome,
   if(outcome = 10, cast_at_ms - cast_at_ms % 1000, 0) AS window_start_ms,
   poll_was_known

@@ -12,6 +12,8 @@ OPENED_AT = 1_767_297_600_000
 
 Field = tuple[str, str]
 
+DECISIONS = ("votes.voided", "votes.voided", "votes.reinstated")
+
 
 def throw_value(random: Random) -> bytes | None:
     """Make one value: about a third of them is valid."""
@@ -24,7 +26,7 @@ def throw_value(random: Random) -> bytes | None:
 
 def throw_fields(random: Random) -> list[Field]:
     """Make the fields of a valid record, in any order."""
-    kind = random.choice(("vote", "vote", "vote", "poll.opened", "poll.opened", "poll.closed", "poll.final"))
+    kind = random.choice(("vote",) * 6 + ("poll.opened",) * 4 + ("poll.closed", "poll.final") * 2 + DECISIONS)
     fields = [("type", _quoted(kind)), ("show_id", '"finale"'), ("poll_id", random.choice(('"song"', '"semi"')))]
     if kind == "vote":
         fields += [("vote_id", _quoted(_uuid(random))), ("option_id", random.choice(('"ada"', '"bo"', '"7"')))]
@@ -39,8 +41,21 @@ def throw_fields(random: Random) -> list[Field]:
         fields += random.choice(([], [], [("dedupe_horizon_ms", "null")], [("dedupe_horizon_ms", "10000")]))
     elif kind == "poll.closed":
         fields += [("closed_at", str(OPENED_AT + 60_000))]
+    elif kind in DECISIONS:
+        fields += [("void_id", random.choice(('"v1"', '"v2"'))), ("reason", '"why: 1.5"'), ("author", '"Ada"')]
+        fields += _conditions(random) if kind == "votes.voided" else []
     random.shuffle(fields)
     return fields
+
+
+def _conditions(random: Random) -> list[Field]:
+    ids, voters = ('["edge-1"]', '["app","web"]', '["a","b"]'), ('["ann"]', '["ann","42"]', '["Bob_-","x","x"]')
+    known = [
+        *(("edge_ids", random.choice(ids)), ("channels", random.choice(ids)), ("voter_ids", random.choice(voters))),
+        *(("voters_from", random.choice(('"B"', '"a"'))), ("voters_to", random.choice(('"b"', '"ann"')))),
+        *(("cast_from", str(OPENED_AT + 2_000)), ("cast_before", str(OPENED_AT + 2_000))),
+    ]
+    return random.sample(known, random.choice((1, 1, 1, 2, 3)))
 
 
 def _options(random: Random) -> str:

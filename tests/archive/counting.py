@@ -3,10 +3,14 @@
 from collections import Counter
 from dataclasses import dataclass, field
 from random import Random
+from typing import Any
 
 from pipeline.domain.batch import RecordBatch
 from pipeline.domain.fold import fold
+from pipeline.domain.outcome import Outcome
 from pipeline.domain.partition import PartitionTally
+from pipeline.domain.record import decode_batch
+from pipeline.domain.void import meets
 from tests.domain.logs import throw_log
 
 from .broken_records import throw_value
@@ -22,6 +26,8 @@ class Count:
     outcomes: dict[tuple[int, int], str] = field(default_factory=dict)  # partition, offset -> outcome
     polls: dict[tuple[int, str, str], list[object]] = field(default_factory=dict)  # their state in each partition
     poll_outcomes: dict[tuple[int, str, str, str], int] = field(default_factory=dict)
+    voids: dict[tuple[int, str, str, str], list[object]] = field(default_factory=dict)  # in each partition
+    struck: dict[tuple[int, str, str, str], list[int]] = field(default_factory=dict)  # by void, the votes' offsets
     totals: dict[tuple[str, str, str], int] = field(default_factory=dict)
     seconds: dict[tuple[str, str, str, int], int] = field(default_factory=dict)
 
@@ -57,12 +63,16 @@ def count_in_python(batches: list[RecordBatch]) -> Count:
     count, totals, seconds = Count(), Counter[tuple[str, str, str]](), Counter[tuple[str, str, str, int]]()
     for batch in batches:
         tally = PartitionTally(next_offset=batch.first_offset)
-        state = tally.state()
+        state, counted = tally.state(), list[tuple[int, Any]]()
         for one in batch.split(1):
             before = tally.outcomes.copy()
             state, chunk = fold(state, one)
             tally.apply(chunk)
-            count.outcomes[batch.partition, one.first_offset] = str(next(iter(tally.outcomes - before)))
+            outcome = next(iter(tally.outcomes - before))
+            count.outcomes[batch.partition, one.first_offset] = str(outcome)
+            if outcome is Outcome.COUNTED:
+                (vote,) = decode_batch(one.values)
+                counted.append((one.first_offset, vote))
         for (show, poll), of_poll in tally.polls.items():
             rules, held = of_poll.poll.rules, of_poll.poll
             count.polls[batch.partition, show, poll] = [
@@ -74,6 +84,13 @@ def count_in_python(batches: list[RecordBatch]) -> Count:
             seconds.update({(show, poll, *cell): votes for cell, votes in of_poll.cells.items()})
             for outcome, records in of_poll.outcomes.items():
                 count.poll_outcomes[batch.partition, show, poll, str(outcome)] = records
+            votes = [(offset, vote) for offset, vote in counted if (vote.show_id, vote.poll_id) == (show, poll)]
+            for void in held.voids:
+                key = (batch.partition, show, poll, void.decision.void_id)
+                back = void.reinstated
+                count.voids[key] = [void.decision.reason, void.decision.author, back and back.reason]
+                if offsets := [offset for offset, vote in votes if meets(vote, void.decision)]:
+                    count.struck[key] = offsets
     count.totals, count.seconds = dict(totals), dict(seconds)
     return count
 
@@ -95,6 +112,20 @@ def count_in_sql(engine: Engine) -> Count:
             (partition, show, poll, outcome): records
             for partition, show, poll, outcome, records in engine.rows(
                 "SELECT partition, show_id, poll_id, outcome, records FROM poll_outcomes"
+            )
+        },
+        voids={
+            tuple(key): state
+            for *key, state in engine.rows(
+                "SELECT partition, show_id, poll_id, void_id, "
+                "[reason, author, if(isNull(reinstated_offset), NULL, reinstated_reason)] FROM voids"
+            )
+        },
+        struck={
+            tuple(key): offsets
+            for *key, offsets in engine.rows(
+                "SELECT partition, show_id, poll_id, void_id, arraySort(groupArray(offset)) FROM voided_votes "
+                "GROUP BY partition, show_id, poll_id, void_id"
             )
         },
         totals={

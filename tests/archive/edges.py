@@ -27,6 +27,7 @@ def _a_life() -> list[Entry]:
     return [
         (T, None, b"junk"),
         _marker(T, "poll.closed", closed_at=T + 1),  # before the opening
+        _void(T, "early", channels=["app"]),
         _opened(votes_per_voter=2),
         _vote(T, 1, "ann"),  # right behind the marker, and cast in the very moment
         _marker(T, "poll.closed", closed_at=T - 1),  # closed before it was opened
@@ -45,6 +46,19 @@ def _a_life() -> list[Entry]:
         _vote(CLOSED_AT, 11, "dan", cast_at=CLOSED_AT),
         _marker(CLOSED_AT + 5_000, "poll.final"),
         _vote(CLOSED_AT + 5_000, 12, "dan", cast_at=CLOSED_AT - 2),
+        _marker(CLOSED_AT + 6_000, "votes.reinstated", void_id="edge", reason="not yet decided", author="Ada"),
+        _void(CLOSED_AT + 6_000, "edge", edge_ids=["edge-2", "edge-1"], reason="r" * 500),  # strikes all that counted
+        _void(CLOSED_AT + 6_000, "edge", channels=["none"]),  # decided already
+        _void(
+            CLOSED_AT + 6_000, "from", cast_from=T + 1_500, cast_before=CLOSED_AT - 1
+        ),  # all but the first and the last
+        _void(CLOSED_AT + 6_000, "until", cast_before=CLOSED_AT),
+        _void(CLOSED_AT + 6_000, "voters", voters_from="ann", voters_to="bob", voter_ids=["ann", "dan"]),  # ann's
+        _void(CLOSED_AT + 6_000, "above", voters_from="bob"),
+        _void(CLOSED_AT + 6_000, "others", channels=["sms"]),
+        _marker(CLOSED_AT + 6_000, "votes.reinstated", void_id="edge", reason="a mistake", author="Ada"),
+        _marker(CLOSED_AT + 6_000, "votes.reinstated", void_id="edge", reason="again", author="Bo"),
+        _void(CLOSED_AT + 6_000, "wordy", channels=["app"], reason="r" * 501),  # malformed
     ]
 
 
@@ -95,6 +109,10 @@ def _marker(append_ms: int, kind: str, **fields: Any) -> Entry:
     # Compact, as most publishers write it.
     text = json.dumps({"type": kind, "show_id": "finale", "poll_id": "song", **fields}, separators=(",", ":"))
     return append_ms, None, text.encode()
+
+
+def _void(append_ms: int, name: str, **fields: Any) -> Entry:
+    return _marker(append_ms, "votes.voided", **{"void_id": name, "reason": "as decided", "author": "Ada", **fields})
 
 
 def _vote(append_ms: int, number: int, voter: str, *, key: str | None = None, **fields: Any) -> Entry:

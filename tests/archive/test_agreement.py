@@ -34,6 +34,12 @@ def test_sql_and_python_agree_on_sixty_thousand_records(engine: Engine) -> None:
     assert count_in_sql(engine).differences(expected) == []
     assert set(expected.outcomes.values()) == set(Outcome), "a rule that no record met was not tested"
     assert sum(expected.totals.values()) > 100
+    assert len(expected.struck) > 10
+    counted, struck, official = engine.rows("SELECT sum(counted), sum(struck), sum(official) FROM official_results")[0]
+    assert counted == sum(expected.totals.values()) == struck + official
+    in_force = [key for key, (_, _, reinstated) in expected.voids.items() if reinstated is None]
+    by_poll = [(*key[:3], offset) for key in in_force for offset in expected.struck.get(key, [])]
+    assert struck == len(set(by_poll)) < len(by_poll)  # a vote that meets two voids is struck once
 
 
 def test_sql_and_python_read_the_same_in_a_hundred_thousand_broken_values(engine: Engine) -> None:
@@ -46,7 +52,8 @@ def test_sql_and_python_read_the_same_in_a_hundred_thousand_broken_values(engine
     assert [
         (value, kind) for value, kind, record in zip(values, kinds, decoded, strict=True) if kind != _kind(record)
     ] == []
-    assert {"malformed", "vote", "poll.opened", "poll.closed", "poll.final"} == set(kinds)
+    markers = {"poll.opened", "poll.closed", "poll.final", "votes.voided", "votes.reinstated"}
+    assert {"malformed", "vote"} | markers == set(kinds)
 
 
 def _kind(record: Record | None) -> str:

@@ -40,6 +40,20 @@ BENT = [
     ("vote_outcomes", "refusal = 0 AND NOT is_repeat ORDER BY", "refusal = 0 ORDER BY"),
     ("vote_outcomes", "cast_at_ms % 1000", "cast_at_ms % 2000"),
     ("poll_outcomes", "WHERE poll_was_known", ""),
+    ("typed_log", "BETWEEN 1 AND 500", "BETWEEN 1 AND 499"),
+    ("typed_log", "BETWEEN 1 AND 500", "BETWEEN 1 AND 501"),
+    ("voids", "is_opened AND offset > opened_offset", "is_opened"),
+    ("voids", "argMinIf(decisions.reason", "argMaxIf(decisions.reason"),
+    ("voids", "marker.1 > voided_offset", "true"),
+    ("voids", "'\"votes.') > 0 OR", "'\"vote.') > 0 OR"),
+    ("voided_votes", "outcome = 'counted'", "outcome >= 'over_limit'"),
+    ("voided_votes", "has(condition.edge_ids, edge_id)", "false"),
+    ("voided_votes", "has(condition.channels, channel)", "true"),
+    ("voided_votes", "has(condition.voter_ids, voter_id)", "true"),
+    ("voided_votes", "voter_id >= condition.voters_from", "voter_id > condition.voters_from"),
+    ("voided_votes", "voter_id <= condition.voters_to", "true"),
+    ("voided_votes", "cast_at_ms >= condition.cast_from_ms", "cast_at_ms > condition.cast_from_ms"),
+    ("voided_votes", "cast_at_ms < assumeNotNull", "cast_at_ms <= assumeNotNull"),
 ]
 
 

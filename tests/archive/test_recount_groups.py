@@ -2,7 +2,7 @@
 
 import pytest
 
-from pipeline.archive.recount import GROUP_ROWS, _groups
+from pipeline.archive.recount import GROUP_ROWS, groups_of
 
 HALF = GROUP_ROWS // 2
 
@@ -19,4 +19,4 @@ HALF = GROUP_ROWS // 2
 def test_partitions_are_put_together_up_to_the_limit(
     partitions: list[tuple[int, int]], groups: list[list[int]]
 ) -> None:
-    assert list(_groups(partitions)) == groups
+    assert list(groups_of(partitions)) == groups

@@ -4,7 +4,7 @@ import pytest
 
 from .conftest import Airtally
 
-COMMANDS = ["up", "down", "status", "init", "tally", "archive", "plan", "simulate", "result", "doctor", "demo"]
+COMMANDS = ["up", "down", "status", "init", "tally", "archive", "live", "plan", "simulate", "result", "doctor", "demo"]
 
 
 def test_help_names_every_command(airtally: Airtally) -> None:
@@ -40,7 +40,7 @@ def test_a_setting_that_cannot_be_used_is_named(airtally: Airtally, variable: st
     assert "Traceback" not in said.stderr
 
 
-@pytest.mark.parametrize("service", ["tally", "archive"])
+@pytest.mark.parametrize("service", ["tally", "archive", "live"])
 def test_a_service_without_addresses_says_what_to_set(airtally: Airtally, service: str) -> None:
     said = airtally(service, env={"AIRTALLY_HEALTH_PORT": "0"})
     assert said.returncode == 2

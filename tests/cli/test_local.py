@@ -1,12 +1,18 @@
 """`airtally up`, `status`, `down`, and the demo: real, in a folder of their own."""
 
+import contextlib
 import json
+import re
+import signal
+import time
+import urllib.error
+import urllib.request
 from pathlib import Path
 
 import psutil
 import pytest
 
-from .conftest import Airtally
+from .conftest import Airtally, Begun
 
 pytestmark = [pytest.mark.real, pytest.mark.timeout(180)]
 
@@ -19,6 +25,12 @@ def living_in(folder: Path) -> list[str]:
     ]
 
 
+def fetch(url: str) -> bytes:
+    with urllib.request.urlopen(url, timeout=5) as answer:
+        content: bytes = answer.read()
+        return content
+
+
 def test_up_status_down(airtally: Airtally, tmp_path: Path) -> None:
     up = airtally("up", "--any-port", timeout=120)
     try:
@@ -26,10 +38,20 @@ def test_up_status_down(airtally: Airtally, tmp_path: Path) -> None:
         assert "redis-cli" in up.stdout
         assert "poll_results" in up.stdout
         rows = json.loads(airtally("status", "--json").stdout)
-        assert {row["name"] for row in rows if row["answering"]} >= {"kafka", "redis", "clickhouse", "tally", "archive"}
-        assert "was running already" in airtally("up", "--any-port").stdout
-        assert airtally("poll", "open", "gala", "best", "--options", "ada,bo").returncode == 0
+        parts = {"kafka", "redis", "clickhouse", "tally", "archive", "live"}
+        assert {row["name"] for row in rows if row["answering"]} >= parts
+        again = airtally("up", "--any-port").stdout
+        assert "was running already" in again
+        (url,) = {row["serves"] for row in rows if row["serves"]}
+        for said in (up.stdout, again, airtally("status").stdout):
+            assert f"{url}/overlay/<show>/<poll>" in said
+            assert f"{url}/host/<show>/<poll>" in said
+        opened = airtally("poll", "open", "gala", "best", "--options", "ada,bo")
+        assert opened.returncode == 0
         assert airtally("result", "gala", "best").returncode == 0
+        for page in ("overlay", "host"):
+            assert f"{url}/{page}/gala/best" in opened.stdout
+            assert b"<html" in fetch(f"{url}/{page}/gala/best")
     finally:
         down = airtally("down", timeout=90)
     assert down.returncode == 0
@@ -40,4 +62,24 @@ def test_the_demo_agrees_and_leaves_nothing_running(airtally: Airtally, tmp_path
     said = airtally("demo", "--records", "20000", "--seconds", "6", timeout=150)
     assert said.returncode == 0, said.stdout + said.stderr
     assert "ALL AGREE" in said.stdout
+    assert "on air" in said.stdout
+    assert living_in(tmp_path) == []
+
+
+def test_a_demo_that_stays_is_on_the_air_until_ctrl_c(airtally_begun: Begun, tmp_path: Path) -> None:
+    begun = airtally_begun("demo", "--stay", env={"AIRTALLY_LIVE_PORT": "0"})
+    url = next(
+        found[1] for line in begun.stdout or () if (found := re.search(r"(http\S+)/overlay/grand-final/winner", line))
+    )
+    seen: list[int] = []
+    while len(seen) < 3:  # other numbers, as votes come in; the test's time is bounded
+        with contextlib.suppress(urllib.error.HTTPError):  # the poll may not be known yet
+            total = json.loads(fetch(f"{url}/v1/shows/grand-final/polls/winner"))["total"]
+            seen += [total] if total not in seen else []
+        time.sleep(0.2)
+    assert seen == sorted(seen)
+    begun.send_signal(signal.SIGINT)
+    said, complaints = begun.communicate(timeout=90)
+    assert begun.returncode == 0, said + complaints
+    assert "ALL AGREE" in said
     assert living_in(tmp_path) == []

@@ -39,8 +39,8 @@ def test_a_mistake_would_be_noticed(tmp_path: Path) -> None:
 
 
 def test_the_services_are_those_of_the_design() -> None:
-    assert set(SERVICES) == {"kafka", "redis", "clickhouse", "init", "tally", "archive"}
-    assert set(OURS) == {"init", "tally", "archive"}
+    assert set(SERVICES) == {"kafka", "redis", "clickhouse", "init", "tally", "archive", "live"}
+    assert set(OURS) == {"init", "tally", "archive", "live"}
     assert variables_without_default() == []
 
 
@@ -67,8 +67,14 @@ def test_its_settings_are_settings(service: dict[str, Any], monkeypatch: pytest.
     assert [urlsplit(url).hostname for url in hosts] == ["kafka", "redis", "clickhouse"]
     assert loaded.replication == loaded.min_insync == 1  # there is one broker
     assert loaded.health_host == "0.0.0.0"
-    published = [port.rpartition(":")[2] for port in service.get("ports", [])]
-    assert published == ([] if loaded.health_port is None else [str(loaded.health_port)])
+    published = {port.rpartition(":")[2] for port in service.get("ports", [])}
+    served = [loaded.health_port] if service["command"] != ["live"] else [loaded.health_port, loaded.live_port]
+    assert published == {str(port) for port in served if port is not None}
+
+
+def test_the_pages_can_be_reached_from_outside_their_container() -> None:
+    assert OURS["live"]["environment"]["AIRTALLY_LIVE_HOST"] == "0.0.0.0"
+    assert OURS["live"]["ulimits"]["nofile"]["soft"] > Settings().live_readers
 
 
 def test_the_password_of_the_archive_is_the_servers() -> None:

@@ -82,7 +82,9 @@ importlib.import_module(sys.argv[1])
 """
 
 
-@pytest.mark.parametrize("module", ["pipeline.cli", "pipeline.tally.service", "pipeline.archive.service"])
+@pytest.mark.parametrize(
+    "module", ["pipeline.cli", "pipeline.tally.service", "pipeline.archive.service", "pipeline.live.service"]
+)
 def test_what_it_runs_needs_no_local_parts(module: str) -> None:
     command = [sys.executable, "-c", WITHOUT_LOCAL, module]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=60, check=False)

@@ -24,7 +24,16 @@ JUNK = (None, b"", b"vote for ada", b'{"type":"ballot"}', b'{"type":"vote","poll
 OPTIONS = ([{"id": "ada"}, {"id": "bo"}], [{"id": "bo"}, {"id": "cy"}])
 CLOSED_AT = (OPENED_AT - 1, OPENED_AT, OPENED_AT + 60_000, OPENED_AT + 90_000)
 # What the log is made of, as thrown with a die; a poll is opened and closed often, or little else would happen.
-KINDS = ("vote",) * 16 + ("junk", "poll.opened", "poll.closed", "poll.closed", "poll.final")
+KINDS = (
+    *("vote",) * 16,
+    "junk",
+    "poll.opened",
+    "poll.closed",
+    "poll.closed",
+    "poll.final",
+    "votes.voided",
+    "votes.reinstated",
+)
 
 
 def throw_log(random: Random, size: int) -> list[Entry]:
@@ -59,7 +68,7 @@ def _vote(random: Random, clock: int) -> Entry:
         "option_id": random.choice(["ada", "bo", "bo", "cy"]),
         "voter_id": voter,
         "cast_at": random.choice([around_now, around_now, around_the_ends]),
-        "edge_id": "edge-1",
+        "edge_id": random.choice(["edge-1", "edge-1", "edge-2"]),
         "channel": "app",
     }
     key = random.choice([voter] * 12 + ["eve"])
@@ -74,6 +83,9 @@ def _marker(random: Random, clock: int, kind: str, poll: str) -> Entry:
         marker |= random.choice([{}, {"dedupe_horizon_ms": random.choice([None, 1_000, 10_000, 60_000])}])
     elif kind == "poll.closed":
         marker |= {"closed_at": random.choice(CLOSED_AT)}
+    elif kind.startswith("votes."):
+        marker |= {"void_id": random.choice("vw"), "reason": random.choice(("a", "b")), "author": "Ada"}
+        marker |= {"channels": ["app"]} if kind == "votes.voided" else {}
     return Entry(clock, f"finale/{poll}".encode(), json.dumps(marker).encode())
 
 

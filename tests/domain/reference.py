@@ -10,6 +10,9 @@ from typing import Any, NamedTuple
 VOTE_FIELDS = {"vote_id", "show_id", "poll_id", "option_id", "voter_id", "cast_at", "edge_id", "channel"}
 
 
+MARKERS = ("poll.opened", "poll.closed", "poll.final", "votes.voided", "votes.reinstated")
+
+
 class Entry(NamedTuple):
     """One record of the log."""
 
@@ -28,6 +31,7 @@ class Reference:
             tuple[str, str], list[int]
         ] = {}  # (poll, vote id) -> clock at each time rule 8 was asked
         self.votes: list[tuple[str, str, str, int]] = []  # those counted: poll, voter, option, second
+        self.edges: dict[tuple[str, str], int] = {}  # (poll, edge) -> append time of its last vote since the opening
 
     def outcome(self, entry: Entry) -> str:
         self.tick(entry.append_time)
@@ -37,9 +41,14 @@ class Reference:
         if record["type"] != "vote":
             self.marker(record)
             return "marker"
+        self.hear(record, entry.append_time)
         if entry.key != record["voter_id"].encode():
             return "wrong_key"
         return self.vote(record, self.polls.get(poll_of(record)), entry.append_time)
+
+    def hear(self, vote: dict[str, Any], append_time: int) -> None:
+        if poll_of(vote) in self.polls:
+            self.edges[poll_of(vote), vote["edge_id"]] = append_time
 
     def vote(self, vote: dict[str, Any], poll: dict[str, Any] | None, append_time: int) -> str:
         if poll is None or not self.opened_by(poll, vote["cast_at"]):
@@ -68,7 +77,7 @@ class Reference:
             return None
         if record["type"] == "vote" and not set(record) >= VOTE_FIELDS:
             return None
-        return record if record["type"] in ("vote", "poll.opened", "poll.closed", "poll.final") else None
+        return record if record["type"] in ("vote", *MARKERS) else None
 
     def marker(self, marker: dict[str, Any]) -> None:
         poll = self.polls.get(poll_of(marker))
@@ -76,12 +85,22 @@ class Reference:
             self.opening(poll, marker)
         elif poll is not None and marker["type"] == "poll.closed":
             self.close(poll, marker["closed_at"])
+        elif poll is not None and marker["type"].startswith("votes."):
+            self.void(poll["voids"], marker)
         elif poll is not None and poll["closed_at"] is not None:
             poll["final"] = True
 
+    def void(self, voids: dict[str, list[str]], marker: dict[str, Any]) -> None:
+        """Note the reason of each void, and that of its end."""
+        reasons = voids.get(marker["void_id"], [])
+        if marker["type"] == "votes.voided" and not reasons:
+            voids[marker["void_id"]] = [marker["reason"]]
+        elif marker["type"] == "votes.reinstated" and len(reasons) == 1:
+            reasons.append(marker["reason"])
+
     def opening(self, poll: dict[str, Any] | None, marker: dict[str, Any]) -> None:
         if poll is None:
-            self.polls[poll_of(marker)] = {**marker, "closed_at": None, "final": False}
+            self.polls[poll_of(marker)] = {**marker, "closed_at": None, "final": False, "voids": {}}
 
     def close(self, poll: dict[str, Any], closed_at: int) -> None:
         if poll["closed_at"] is None and closed_at >= poll["opened_at"]:

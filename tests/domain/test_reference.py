@@ -26,6 +26,14 @@ def outcomes_of_fold(log: list[Entry]) -> tuple[list[str], PartitionTally]:
     return outcomes, tally
 
 
+def edges_of(tally: PartitionTally) -> dict[tuple[str, str], int]:
+    return {
+        ("/".join(poll_id), edge_id): append_time
+        for poll_id, counted in tally.polls.items()
+        for edge_id, append_time in counted.edges.items()
+    }
+
+
 @settings(max_examples=150, deadline=None)
 @given(log=logs())
 def test_fold_and_reference_agree(log: list[Entry]) -> None:
@@ -41,9 +49,14 @@ def test_fold_and_reference_agree(log: list[Entry]) -> None:
     assert reference.windows() == Counter(
         {(poll, *cell): votes for poll, counted in polls.items() for cell, votes in counted.cells.items()}
     )
+    assert reference.edges == edges_of(tally)
     for name, counted in polls.items():
         known = reference.polls[name]
         assert (counted.poll.closed_at, counted.poll.final) == (known["closed_at"], known["final"])
+        assert known["voids"] == {
+            void.decision.void_id: [decision.reason for decision in (void.decision, void.reinstated) if decision]
+            for void in counted.poll.voids
+        }
 
 
 class NeverCloses(Reference):
@@ -85,6 +98,12 @@ class FinalWithoutClose(Reference):
         super().marker(marker)
         if marker["type"] == "poll.final" and poll_of(marker) in self.polls:
             self.polls[poll_of(marker)]["final"] = True
+
+
+class VoidsEndThePoll(Reference):
+    def void(self, voids: dict[str, list[str]], marker: dict[str, Any]) -> None:
+        super().void(voids, marker)
+        self.polls[poll_of(marker)]["final"] = True
 
 
 class TooOldByOne(Reference):
@@ -137,26 +156,48 @@ class LimitOverAllPolls(Reference):
         return len([voter for _, voter, _, _ in self.votes if voter == vote["voter_id"]])
 
 
+class HearsEdgesBeforeTheOpening(Reference):
+    def hear(self, vote: dict[str, Any], append_time: int) -> None:
+        self.edges[poll_of(vote), vote["edge_id"]] = append_time
+
+
+class HearsEdgesOfGoodVotesOnly(Reference):
+    def hear(self, vote: dict[str, Any], append_time: int) -> None:
+        """Wait what becomes of it."""
+
+    def repeats(self, poll: dict[str, Any], vote: dict[str, Any]) -> bool:
+        super().hear(vote, self.clock)
+        return super().repeats(poll, vote)
+
+
+class KeepsTheLatestTimeOfAnEdge(Reference):
+    def hear(self, vote: dict[str, Any], append_time: int) -> None:
+        super().hear(vote, max(append_time, self.clock))
+
+
 WRONG = Reference.__subclasses__()
 # A fixed choice of logs, long enough that rules meet: the same generator as above, with a seed in Hypothesis' place.
 THROWN = [throw_log(Random(seed), 80) for seed in range(200)]
 
 
-def outcomes_of(reference: Reference, log: list[Entry]) -> list[str]:
-    return [reference.outcome(entry) for entry in log]
+Told = tuple[list[str], dict[tuple[str, str], int]]  # the outcome of each record; the edges in the end
+
+
+def told_by(reference: Reference, log: list[Entry]) -> Told:
+    return [reference.outcome(entry) for entry in log], reference.edges
 
 
 @pytest.fixture(scope="module")
-def folded() -> list[list[str]]:
-    return [outcomes_of_fold(log)[0] for log in THROWN]
+def folded() -> list[Told]:
+    return [(outcomes, edges_of(tally)) for outcomes, tally in map(outcomes_of_fold, THROWN)]
 
 
-def test_the_thrown_logs_agree_too(folded: list[list[str]]) -> None:
-    assert folded == [outcomes_of(Reference(), log) for log in THROWN]
-    assert {outcome for outcomes in folded for outcome in outcomes} == set(Outcome)
+def test_the_thrown_logs_agree_too(folded: list[Told]) -> None:
+    assert folded == [told_by(Reference(), log) for log in THROWN]
+    assert {outcome for outcomes, _ in folded for outcome in outcomes} == set(Outcome)
 
 
 @pytest.mark.parametrize("wrong", WRONG, ids=lambda wrong: wrong.__name__)
-def test_a_wrong_reference_is_noticed(wrong: type[Reference], folded: list[list[str]]) -> None:
+def test_a_wrong_reference_is_noticed(wrong: type[Reference], folded: list[Told]) -> None:
     """The comparison is worth what it can see: with one rule altered it must disagree on some log."""
-    assert any(outcomes_of(wrong(), log) != outcomes for log, outcomes in zip(THROWN, folded, strict=True))
+    assert any(told_by(wrong(), log) != told for log, told in zip(THROWN, folded, strict=True))

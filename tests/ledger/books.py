@@ -1,6 +1,6 @@
 """The ledger twice, behind one face: the model in plain Python, and the script in a real Redis."""
 
-from typing import Protocol
+from typing import Any, Protocol
 
 from redis.asyncio import Redis
 
@@ -25,6 +25,8 @@ class Book(Protocol):
     async def outcomes(self) -> dict[Outcome, int]: ...
 
     async def reading(self, poll_id: PollId) -> PartitionReading: ...
+
+    async def edges(self, poll_id: PollId) -> dict[str, int]: ...
 
     async def remembered(self, poll_id: PollId) -> int:
         """Count the vote ids and voters that are remembered."""
@@ -54,6 +56,9 @@ class ModelBook:
         outcomes = {outcome: number for outcome, number in poll.outcomes.items() if number}
         return PartitionReading(*head, self.tally.clock_ms, poll.poll, dict(poll.totals), outcomes, dict(poll.cells))
 
+    async def edges(self, poll_id: PollId) -> dict[str, int]:
+        return self.tally.polls[poll_id].edges
+
     async def remembered(self, poll_id: PollId) -> int:
         poll = self.tally.polls[poll_id]
         return sum(map(len, poll.seen.values())) + sum(1 for votes in poll.votes_of.values() if votes)
@@ -81,6 +86,12 @@ class RedisBook:
     async def reading(self, poll_id: PollId) -> PartitionReading:
         (reading,) = await self.reader.read(poll_id)
         return reading
+
+    async def edges(self, poll_id: PollId) -> dict[str, int]:
+        found: dict[Any, Any] = await self.client.hgetall(
+            f"{{{self.topic}/{PARTITION}}}:edges:{poll_id.show_id}/{poll_id.poll_id}"
+        )
+        return {edge_id.decode(): int(append_ms) for edge_id, append_ms in found.items()}
 
     async def remembered(self, poll_id: PollId) -> int:
         count = 0

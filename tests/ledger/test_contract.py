@@ -1,12 +1,17 @@
 """What a ledger promises, whichever it is: the same suite runs on the model and on the script in a real Redis."""
 
 import random
+from dataclasses import replace
+
+import msgspec
 
 from pipeline.domain.batch import RecordBatch
-from pipeline.domain.fold import Chunk, PartitionState, fold
+from pipeline.domain.fold import MAX_EDGES, Chunk, PartitionState, fold
 from pipeline.domain.partition import Answer
 from pipeline.domain.poll import PollId
-from tests.domain.logs import batch_of, throw_log
+from pipeline.domain.record import Vote
+from tests.domain.logs import OPENED_AT, batch_of, throw_log
+from tests.domain.test_timelines import OPENED, at, vote
 
 from .books import PARTITION, Book, ModelBook
 
@@ -35,6 +40,7 @@ async def assert_same(one: Book, other: Book) -> None:
     for poll_id in (SONG, SEMI):
         assert await one.reading(poll_id) == await other.reading(poll_id)
         if state is not None and poll_id in state.polls:
+            assert await one.edges(poll_id) == await other.edges(poll_id)
             assert await one.remembered(poll_id) == await other.remembered(poll_id)
 
 
@@ -73,6 +79,23 @@ async def test_an_overlap_and_a_gap_change_nothing(book: Book) -> None:
     assert await book.apply(rest) is Answer.APPLIED
     await model.apply(both)
     await assert_same(book, model)
+
+
+async def test_the_first_thousand_edges_of_a_poll_are_heard(book: Book) -> None:
+    # chunk    |0 ... 699|700 ... 1399|1400 ... 2099|    of 1,050 edges, twice around
+    # edges     700 new    300 new      those known: 1,000 in all, however many are in a chunk
+    entries = [at(0, OPENED), *(at(number, _of_edge(number, number % 1_050)) for number in range(2_100))]
+    whole = batch_of(entries)
+    for size in (701, 1_900):
+        fresh = await _fresh(book)
+        for chunk in chunks(replace(whole, partition=PARTITION), size):
+            assert await fresh.apply(chunk) is Answer.APPLIED
+        heard = await fresh.edges(SONG)
+        assert heard == {f"edge-{number}": OPENED_AT + 1_050 + number for number in range(MAX_EDGES)}
+
+
+def _of_edge(number: int, edge: int) -> Vote:
+    return msgspec.structs.replace(vote(number, number), edge_id=f"edge-{edge}")
 
 
 async def test_one_vote_more_is_noticed(book: Book) -> None:

@@ -32,7 +32,8 @@ class Count:
         self.ledger = Ledger(client, found.topic)
         self.log: list[list[Entry]] = [[] for _ in range(found.partitions)]
         self.states = [PartitionState(0) for _ in self.log]
-        self.cast_at: int | None = None  # of the votes to come; None: now
+        self.at: int | None = None  # when the votes to come are cast and appended; None: now
+        self.edge_id = "edge-1"  # and by whom they are sent
 
     async def open(self, options: Sequence[Option] = OPTIONS, opened_at: int | None = None) -> None:
         for partition in range(len(self.log)):
@@ -53,9 +54,9 @@ class Count:
         """Count votes of as many voters."""
         entries = []
         for _ in range(number):
-            cast_at = now_ms() if self.cast_at is None else self.cast_at
-            vote = Vote(str(uuid.uuid4()), *self.poll_id, option_id, uuid.uuid4().hex, cast_at, "edge-1", "web")
-            entries.append((now_ms(), vote.voter_id.encode(), encode(vote)))
+            at = now_ms() if self.at is None else self.at
+            vote = Vote(str(uuid.uuid4()), *self.poll_id, option_id, uuid.uuid4().hex, at, self.edge_id, "web")
+            entries.append((at, vote.voter_id.encode(), encode(vote)))
         await self.add(partition, entries)
 
     async def add(self, partition: int, entries: list[Entry]) -> None:
@@ -66,7 +67,7 @@ class Count:
         """Lose a partition's ledger, as when Redis was restored from an old copy."""
         keys = Keys(self.topic, partition)
         await self.client.delete(keys.head, keys.polls, keys.poll(self.poll_id), keys.windows(self.poll_id))
-        await self.client.delete(keys.voters(self.poll_id), keys.ids(self.poll_id, 0))
+        await self.client.delete(keys.voters(self.poll_id), keys.ids(self.poll_id, 0), keys.edges(self.poll_id))
         self.states[partition] = PartitionState(0)
 
     async def fold_again(self, partition: int, entries: int | None = None) -> None:

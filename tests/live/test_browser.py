@@ -3,6 +3,7 @@
 import asyncio
 import os
 import shutil
+import uuid
 from collections.abc import AsyncIterator
 
 import pytest
@@ -13,8 +14,8 @@ from pipeline.local.stack import LocalStack
 from tests.conftest import CI
 
 from .conftest import GoLive
-from .counting import Count, now_ms
-from .watching import PHONE, TELEVISION, see
+from .counting import Count, Entry, now_ms
+from .watching import PHONE, TELEVISION, VIDEO, see
 
 pytestmark = [pytest.mark.real, pytest.mark.timeout(60)]
 
@@ -115,7 +116,7 @@ async def test_hostile_labels_are_only_text(browser: Browser, go_live: GoLive, c
         inside += ".every((label) => label.getBoundingClientRect().height < 170)"
         assert await page.page.evaluate(inside), (kind, size)
         assert page.complaints == []
-        await page.picture(f"hostile-{kind}-{size['width']}")
+        await page.picture(f"hostile-{kind}-{size['width']}", VIDEO if kind == "overlay" else "")
 
 
 async def test_any_number_of_options_stays_inside_the_safe_area(
@@ -138,7 +139,7 @@ async def test_any_number_of_options_stays_inside_the_safe_area(
     assert box[1] >= 54
     assert box[2] <= 1824
     assert box[3] <= 1026
-    await overlay.picture("hundred-overlay")
+    await overlay.picture("hundred-overlay", VIDEO)
     small = await see(browser, air, "overlay", size={"width": 1280, "height": 720})
     await small.until("() => document.getElementById('panel').getBoundingClientRect().right <= 1216", expected=True)
 
@@ -155,7 +156,7 @@ async def test_pages_come_back_after_restarts(
     await asyncio.to_thread(child.kill)
     await host.until("() => document.getElementById('line').textContent.startsWith('Connection lost')", expected=True)
     await overlay.until(VOTES, ["3", "0", "0"])  # held, and nothing else is to be seen
-    await overlay.picture("service-away-overlay")
+    await overlay.picture("service-away-overlay", VIDEO)
     await host.picture("service-away-host")
     await count.vote("bo", 2)
     await asyncio.to_thread(system.restart, child.launch.name)
@@ -167,7 +168,7 @@ async def test_pages_come_back_after_restarts(
     await host.until(STATUS, "Recounting")
     await overlay.until(VOTES, ["3", "2", "0"])
     await host.picture("recounting-host")
-    await overlay.picture("recounting-overlay")
+    await overlay.picture("recounting-overlay", VIDEO)
     for partition in range(len(count.log)):
         await count.lose(partition)
         await count.fold_again(partition)
@@ -179,39 +180,60 @@ async def test_pages_come_back_after_restarts(
     assert all("Failed to load resource" in complaint or "net::" in complaint for complaint in overlay.complaints)
 
 
+def strays(_: int, key: bytes, value: bytes) -> list[Entry]:
+    """Make of a good vote some that do not count: past the limit, of an impossible time, for nobody, before the opening."""
+    new_id = value.replace(b'"vote_id":"', b'"vote_id":"%b","was":"' % str(uuid.uuid4()).encode())
+    impossible, early = value.replace(b'"cast_at":', b'"cast_at":9'), value.replace(b'"cast_at":1', b'"cast_at":')
+    nobody = value.replace(b'"option_id":"', b'"option_id":"nobody","was":"')
+    return [(now_ms(), key, stray) for stray in (new_id, impossible, nobody, early)]
+
+
 async def test_pictures_of_a_show(browser: Browser, go_live: GoLive, count: Count) -> None:
     names = ("Ada Lovelace", "Bo Diddley", "Cy Twombly", "Dee Dee Bridgewater", "Eli Wallach")
     options = [Option(name.split()[0].lower(), name) for name in names]
     await count.open(options, opened_at=now_ms() - 50_000)
-    air, _ = await go_live()
-    for second in range(30):  # a history: quiet, a spike, quiet again
-        at = now_ms() - 40_000 + 1000 * second
+    began = now_ms() - 48_000
+    for second in range(48):  # a history: quiet, a spike, quiet again; one edge is not heard from its end on
+        count.at = began + 1000 * second
+        count.edge_id = "edge-ams-1" if second % 2 and second < 30 else "edge-gru-1"
         for number, option in enumerate(options):
-            count.cast_at = at
             await count.vote(option.id, (90 if 14 <= second < 19 else 9) // (number + 1) + second % 3, number % 4)
-    count.cast_at = None
+    count.at = None
+    air, _ = await go_live()
     overlay = await see(browser, air, "overlay", "?title=Who+wins+the+final%3F")
     host, phone = await see(browser, air, "host"), await see(browser, air, "host", size=PHONE)
     index, light = await see(browser, air, ""), await see(browser, air, "overlay", "?theme=light&hide=totals")
-    for page in (overlay, host, phone, light):
+    clear = await see(browser, air, "overlay", "?theme=clear&title=Who+wins+the+final%3F")
+    for page in (overlay, host, phone, light, clear):
         await page.until("() => document.querySelectorAll('.votes')[0].textContent !== '0'", expected=True)
     for _ in range(9):  # while the pictures are taken it goes on, with everything that may become of a vote
         for number, option in enumerate(options):
             await count.vote(option.id, 60 // (number + 1), number % 4)
         await count.add(0, count.log[0][-9:])
         await count.add(1, [(now_ms(), b"somebody-else", count.log[1][-1][2])] * 2)
+        await count.add(0, strays(*count.log[0][-1]))
         await asyncio.sleep(0.2)
-    pages = {"overlay": overlay, "host": host, "phone": phone, "index": index, "light": light}
+    heard = "() => document.getElementById('edges').textContent.replace(/\\s+/g, ' ')"
+    await host.until(f"() => ({heard})().includes('1 of 2 edges went quiet edge-ams-1, last heard at')", expected=True)
+    pages = {"overlay": overlay, "host": host, "phone": phone, "index": index, "light": light, "clear": clear}
+    below = {"overlay": VIDEO, "light": VIDEO, "clear": VIDEO}
     for name, page in pages.items():
-        await page.picture(f"spike-{name}")
+        await page.picture(f"spike-{name}", below.get(name, ""))
+    assert await overlay.page.evaluate(
+        "() => [...document.querySelectorAll('.label')].every((label) => label.scrollWidth <= label.clientWidth)"
+    )  # names like these are shown in full
     await count.close(ahead_ms=-1)
     await host.until(STATUS, "Voting is closed, last votes are arriving")
-    await overlay.picture("closed-overlay")
+    await overlay.picture("closed-overlay", VIDEO)
     await count.finalize()
     await host.until(STATUS, "Final result")
     await overlay.until(STATUS, "Final result")
+    await host.until("() => document.getElementById('rate').textContent", "0")
+    await host.until("() => document.getElementById('heard').textContent", "2 edges took part")
+    await count.vote("ada")  # too late
+    await host.until("() => document.querySelectorAll('#words > div').length", 8)
     assert await host.page.evaluate("document.documentElement.scrollHeight <= innerHeight")  # all of it at one glance
     await asyncio.sleep(1)
     for name, page in pages.items():
-        await page.picture(f"final-{name}")
+        await page.picture(f"final-{name}", below.get(name, ""))
         assert page.complaints == [], name

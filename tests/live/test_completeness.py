@@ -90,6 +90,17 @@ def test_late_votes_get_into_the_series() -> None:
     assert len(whole) == SERIES_MS // 1000
 
 
+def test_in_the_end_the_whole_series_is_read_once_more() -> None:
+    seconds = Seconds(("ada",), 0)
+    seconds.take(seconds.wanted(200_000), {})
+    assert not seconds.wanted(200_000)
+    starts = seconds.wanted(200_000, final=True)
+    assert starts == range(200_000 - SERIES_MS, 200_000, 1000)
+    seconds.take(starts, {Cell("ada", 100_000): 3}, final=True)
+    assert seconds.series("finale", "song").votes[20] == (3,)
+    assert not seconds.wanted(200_000, final=True)
+
+
 @given(st.lists(st.integers(1, 40), min_size=1, max_size=20))
 def test_the_series_is_consecutive_and_short_however_time_jumps(jumps: list[int]) -> None:
     seconds, now = Seconds(("ada",), OPENED), 10_000

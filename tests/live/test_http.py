@@ -21,7 +21,7 @@ from pipeline.show.script import default_script
 from tests.workers import folded, running
 
 from .conftest import GoLive
-from .counting import Count
+from .counting import Count, now_ms
 
 pytestmark = [pytest.mark.real, pytest.mark.timeout(60)]
 
@@ -68,6 +68,35 @@ async def test_a_second_completes_although_nobody_votes(go_live: GoLive, count: 
     assert series["first"] + 1000 * len(series["votes"]) == series["complete_to"]
 
 
+async def test_an_edge_that_went_quiet_is_told(go_live: GoLive, count: Count) -> None:
+    await count.open(opened_at=now_ms() - 30_000)
+    count.edge_id, count.at = "edge-2", now_ms() - 20_000
+    await count.vote("ada", partition=1)
+    count.at = now_ms() - 25_000  # also heard in another partition, earlier
+    await count.vote("ada", partition=2)
+    count.edge_id, count.at = (
+        "edge-1",
+        now_ms() + 4_000,
+    )  # a broker's clock that is ahead: not quiet while this test runs
+    await count.vote("ada")
+    air, _ = await go_live()
+    before = await air.served()
+    status, _, told = await air.get(f"{air.path}/edges")
+    assert status == 200
+    assert [(edge["id"], edge["quiet"]) for edge in told["edges"]] == [("edge-1", False), ("edge-2", True)]
+    assert told["edges"][1]["heard_at"] == count.log[1][-1][0]
+    # A repeat is a sign of life too.
+    await count.add(1, [(now_ms(), *count.log[1][-1][1:])])
+    known = await air.until(lambda shown: shown["outcomes"].get("duplicate") == 1, "the repeat")
+    assert known["total"] == before["total"]
+    for _ in range(50):
+        _, _, told = await air.get(f"{air.path}/edges")
+        if not told["edges"][1]["quiet"]:
+            break
+        await asyncio.sleep(0.1)
+    assert [edge["quiet"] for edge in told["edges"]] == [False, False]
+
+
 async def test_a_known_version_is_not_sent_again(go_live: GoLive, count: Count) -> None:
     await count.open()
     await count.close()
@@ -110,6 +139,7 @@ async def test_problems_are_told_as_such(go_live: GoLive, count: Count) -> None:
         "/v1/shows/nobody/polls/song": 404,
         "/v1/shows/nobody/polls/song/events": 404,
         "/v1/shows/nobody/polls/song/seconds": 404,
+        "/v1/shows/nobody/polls/song/edges": 404,
         "/v1/shows/No!/polls/song": 400,
         "/v1/shows/a%2Ab/polls/song/events": 400,
         f"/v1/shows/{'a' * 64}/polls/song": 400,
@@ -142,6 +172,7 @@ async def test_redis_away_and_back(system: LocalStack, go_live: GoLive, count: C
         assert (status, shown["total"]) == (200, 6)  # what is known stays
         status, headers, problem = await air.get("/v1/shows/nobody/polls/song")
         assert (status, problem["status"], headers["retry-after"]) == (503, 503, "1")
+        assert (await air.get(f"{air.path}/edges"))[0] == 503  # an old answer would look like quiet edges
         # Redis comes back with nothing at all: neither ledgers nor display.
         await asyncio.to_thread(system.restart, "redis")
         held = await events.until(lambda shown: shown["status"] == "recounting")
@@ -203,6 +234,7 @@ async def test_a_published_version_is_what_is_shown(go_live: GoLive, count: Coun
 
 async def test_the_openapi_document_describes_what_is_served(go_live: GoLive, count: Count) -> None:
     await count.open()
+    await count.vote("ada")
     air, _ = await go_live()
     snapshot = await air.served()
     document = orjson.loads(_OPENAPI)
@@ -211,6 +243,9 @@ async def test_the_openapi_document_describes_what_is_served(go_live: GoLive, co
     assert set(snapshot["options"][0]) == set(schemas["Option"]["properties"])
     _, _, series = await air.get(f"{air.path}/seconds")
     assert set(series) == set(schemas["Series"]["properties"])
+    _, _, edges = await air.get(f"{air.path}/edges")
+    assert set(edges) == set(schemas["Edges"]["properties"])
+    assert set(edges["edges"][0]) == set(schemas["Edge"]["properties"])
     for path in document["paths"]:
         if not path.endswith("events"):
             filled = path.replace("{show}", count.poll_id.show_id).replace("{poll}", count.poll_id.poll_id)

@@ -12,6 +12,15 @@ OUT = Path(__file__).parent / "out"
 TELEVISION, PHONE = {"width": 1920, "height": 1080}, {"width": 390, "height": 844}
 
 
+# What a transparent page lies over, more or less: a stage in the dark, with spotlights.
+VIDEO = (
+    "radial-gradient(circle at 22% 18%, #ffe9b0 0, #b8651f 9%, transparent 26%), "
+    "radial-gradient(circle at 70% 12%, #d9f0ff 0, #3a7bd5 10%, transparent 30%), "
+    "radial-gradient(ellipse at 50% 78%, #f4c9a0 0, #7d4a3a 18%, transparent 55%), "
+    "linear-gradient(#140a24, #3b1d52 55%, #0c0714)"
+)
+
+
 class Watched:
     """A page whose complaints and requests are written down."""
 
@@ -33,8 +42,9 @@ class Watched:
             await asyncio.sleep(0.1)
         raise AssertionError(f"{script}: {found} instead of {expected}; {self.complaints}")
 
-    async def picture(self, name: str) -> None:
+    async def picture(self, name: str, background: str = "") -> None:
         OUT.mkdir(exist_ok=True)
+        await self.page.evaluate("(value) => { document.documentElement.style.background = value }", background)
         await self.page.screenshot(path=OUT / f"{name}.png")
 
 

@@ -12,7 +12,7 @@ from jsonschema import Draft202012Validator, ValidationError, validators
 
 SCHEMAS = Path(__file__).parents[2] / "schemas"
 EXAMPLES = SCHEMAS / "examples"
-TYPES = ("vote", "poll.opened", "poll.closed", "poll.final")
+TYPES = ("vote", "poll.opened", "poll.closed", "poll.final", "votes.voided", "votes.reinstated")
 
 # What no JSON Schema can say; schemas/README.md tells publishers of each.
 MAX_VALUE_BYTES = 131_072

@@ -43,7 +43,22 @@ OPENED = st.fixed_dictionaries(
 )
 CLOSED = st.fixed_dictionaries({"type": st.just("poll.closed"), "show_id": IDS, "poll_id": IDS, "closed_at": INSTANTS})
 FINAL = st.fixed_dictionaries({"type": st.just("poll.final"), "show_id": IDS, "poll_id": IDS})
-VALID = VOTES | OPENED | CLOSED | FINAL
+VOTERS = st.text("azAZ09_-", min_size=1, max_size=64)
+CONDITIONS = {
+    "edge_ids": st.lists(IDS, min_size=1, max_size=3),
+    "channels": st.lists(IDS, min_size=1, max_size=3),
+    "voter_ids": st.lists(VOTERS, min_size=1, max_size=3),
+    "voters_from": VOTERS,
+    "voters_to": VOTERS,
+    "cast_from": INSTANTS,
+    "cast_before": INSTANTS,
+}
+DECISION = {"show_id": IDS, "poll_id": IDS, "void_id": IDS, "reason": st.text(min_size=1), "author": st.just("A. L.")}
+VOIDED = st.fixed_dictionaries({"type": st.just("votes.voided"), **DECISION}, optional=CONDITIONS).filter(
+    lambda record: not CONDITIONS.keys().isdisjoint(record)
+)
+REINSTATED = st.fixed_dictionaries({"type": st.just("votes.reinstated"), **DECISION})
+VALID = VOTES | OPENED | CLOSED | FINAL | VOIDED | REINSTATED
 
 # Edges first: each of these has been right or wrong by one in somebody's decoder.
 NUMBERS = st.sampled_from(
@@ -53,7 +68,18 @@ TEXTS = st.sampled_from(
     [
         *("", "a", "A", "-a", "a\n", "a\nb", "\na", "a b", "a" * 63, "a" * 64, "a" * 65, "_", "a\0"),
         *("ä", "a\u0661", "\u212a", "\ud83c", "\ufeff", "🎤" * 200, "🎤" * 201),
-        *("vote", "poll.opened", "poll.closed", "poll.final", "poll", "#ff5a36", "#ff5a36\n", "#f53", "ff5a36"),
+        *(
+            "vote",
+            "poll.opened",
+            "poll.closed",
+            "poll.final",
+            "poll",
+            "votes.voided",
+            "#ff5a36",
+            "#ff5a36\n",
+            "#f53",
+            "ff5a36",
+        ),
         "00000000-0000-0000-0000-00000000000a",
         "00000000-0000-0000-0000-00000000000a\n",
         "00000000-0000-0000-0000-00000000000a\n00000000-0000-0000-0000-00000000000b",
@@ -91,7 +117,9 @@ def _change(draw: st.DrawFn, record: dict[str, Json]) -> None:
     if kind == "repeat an option" and inner:
         record["options"] = [*inner, draw(st.sampled_from(inner))]
     elif kind == "add" or not target:
-        target[draw(st.sampled_from(["note", "options", "cast_at", "label", "type", "TYPE", ""]))] = draw(ANYTHING)
+        target[
+            draw(st.sampled_from(["note", "options", "cast_at", "label", "type", "TYPE", "edge_ids", "voters_to", ""]))
+        ] = draw(ANYTHING)
     elif kind == "drop":
         del target[draw(st.sampled_from(sorted(target)))]
     else:

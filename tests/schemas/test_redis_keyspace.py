@@ -17,7 +17,7 @@ DESCRIBED = dict(re.findall(r"^\| `(\{votes/7\}:[^`]+)` \| (\w+) \|", TEXT, re.M
 
 def test_every_key_is_described() -> None:
     keys, poll = Keys("votes", 7), PollId("<show>", "<poll>")
-    named = {keys.head, keys.polls, keys.poll(poll), keys.windows(poll), keys.voters(poll)}
+    named = {keys.head, keys.polls, keys.poll(poll), keys.windows(poll), keys.edges(poll), keys.voters(poll)}
     named.add(keys.ids(poll, 10**9).replace(str(10**9), "<epoch>"))
     assert set(DESCRIBED) == named
 

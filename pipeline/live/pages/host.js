@@ -1,6 +1,7 @@
 // The host's page: the running result, in numbers and in words.
 
 import { drawChart } from "/pages/chart.js";
+import { watchEdges } from "/pages/edges.js";
 import { colourOf, follow, nameOf, pollOf } from "/pages/feed.js";
 import { Gliding, animate } from "/pages/motion.js";
 
@@ -12,13 +13,13 @@ const STATUS = {
 };
 const OUTCOMES = {
   counted: "Counted",
-  duplicate: "Repeats of the same vote",
-  over_limit: "Over the voter\u2019s limit",
+  duplicate: "Repeats",
+  over_limit: "Over the limit",
   late: "Too late",
-  unknown_option: "For an option there is none of",
-  implausible_time: "With an impossible time",
-  poll_not_open: "Before the poll opened",
-  wrong_key: "Sent to the wrong place",
+  unknown_option: "No such option",
+  implausible_time: "Impossible time",
+  poll_not_open: "Before opening",
+  wrong_key: "Wrong key",
 };
 const LAGGING = 100000; // two seconds of the record minute
 
@@ -120,6 +121,9 @@ function showWords() {
   if (held) {
     notices.push("A part of the count is being rebuilt. These are the numbers of " + clock.format(shown.as_of) + ", held until it is done.");
   }
+  if (shown.voids > 0) {
+    notices.push("Votes were struck after they were counted. The official result is the audit\u2019s, not this one.");
+  }
   if (shown.conflicts.length > 0) {
     notices.push("The parts of the count disagree about this poll. Do not announce this result.");
   }
@@ -181,4 +185,8 @@ new ResizeObserver(() => {
   }
 }).observe(byId("pace"));
 animate(() => rows.reduce((all, row) => all.concat(row.length, row.share, row.votes), [total]));
+watchEdges(poll.url, byId("heard"), byId("quiet"), clock, () => ({
+  wanted: shown !== null && connected && shown.status !== "recounting",
+  over: shown !== null && shown.phase === "final",
+}));
 follow(poll.url, show, showLine);

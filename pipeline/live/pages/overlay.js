@@ -10,6 +10,8 @@ const THEMES = ["dark", "light", "clear"];
 const PARTS = ["title", "status", "totals", "votes", "share", "bars"];
 const VIEWS = ["", "votes", "share"]; // what next() hides in turn
 const MOST = 36; // rows that can still be read: of more options, those with the most votes
+const LABEL_GAP = 28; // between name and bar, as in overlay.css
+const SMALLEST = 0.72; // of their size: names get no smaller
 const LONGEST_BAR = 40; // per cent: a leader below this does not fill the track
 
 const query = new URLSearchParams(location.search);
@@ -57,6 +59,7 @@ function makeRow(option) {
   row.dataset.option = option.id;
   return {
     row,
+    label,
     length: new Gliding((value) => (fill.style.transform = "scaleX(" + value + ")"), 0.0005),
     votes: new Gliding((value) => (votes.textContent = whole.format(Math.round(value))), 0.5),
     share: new Gliding((value) => (share.textContent = tenths.format(value) + "\u00a0%"), 0.05),
@@ -80,13 +83,27 @@ function build(options, unlisted) {
   bars.style.setProperty("--rows", perColumn);
   bars.style.setProperty("--row", height + "px");
   bars.style.setProperty("--size", Math.min([0, 36, 30, 24][columns], Math.floor(height * 0.55)) + "px");
-  bars.style.setProperty("--label", [0, 440, 280, 230][columns] + "px");
+  fitLabels(columns);
   panel.classList.toggle("many", columns > 1);
   if (unlisted > 0) {
     const more = element("row", bars);
     more.id = "more";
     more.textContent = "+ " + unlisted;
   }
+}
+
+// Names get the room that the longest of them needs, within reason. Beyond that all of them get smaller alike; and one that
+// would still be too long, at the smallest size, does not count: it is cut.
+function fitLabels(columns) {
+  const most = [0, 690, 390, 270][columns];
+  bars.style.setProperty("--label", "max-content");
+  bars.style.setProperty("--shrink", 1);
+  const needed = rows.map((row) => row.label.scrollWidth - LABEL_GAP);
+  const shown = needed.filter((width) => width * SMALLEST <= most);
+  const widest = Math.max(160, ...shown);
+  const width = shown.length < needed.length ? most : Math.min(most, widest);
+  bars.style.setProperty("--label", width + LABEL_GAP + "px");
+  bars.style.setProperty("--shrink", width < widest ? (0.97 * width) / widest : 1);
 }
 
 function show(snapshot) {
