@@ -49,12 +49,17 @@ def main(
                 if any(standing.peer.slow is slow for standing in standings)
             }
             start = number * len(standings) // rounds
+            how = {
+                "records": records,
+                "short log": slow_records,
+                "partitions": partitions,
+                "rounds": number + 1,
+                "load before each round": loads,
+            }
             for standing in standings[start:] + standings[:start]:
                 _run(stack, standing, *logs[standing.peer.slow])
-            how = {"records": records, "short log": slow_records, "partitions": partitions, "rounds": number + 1}
-            write_standings(
-                standings, {**how, "load before each round": loads}
-            )  # after each: what was measured is kept
+                write_standings(standings, how, show=False)  # what was measured is kept, whatever comes
+    write_standings(standings, how)
 
 
 def _prepare(peer: Peer) -> Standing:

@@ -28,6 +28,12 @@ from pipeline.show.expectation import Expectation
 from pipeline.show.player import Player
 from pipeline.show.script import FINALISTS, Script, Shares
 
+BUSY_LOAD_PER_CPU = 2  # a benchmark by itself keeps all cores busy, and a process or two waiting
+BUSY = (
+    "**The machine was busy with other work as well**: rates and waits are worse than they would be, and differ by chance. "
+    "Compare CPU-seconds, and measure again on a quiet machine."
+)
+
 OUT = Path(__file__).parent / "out"
 
 console = Console()
@@ -173,6 +179,8 @@ def write(name: str, lines: Sequence[str], content: Mapping[str, object], *, sho
     """Write bench/out/NAME.md, as it stands in bench/RESULTS.md later, and NAME.json, both with where and when this ran."""
     where = {"measured": f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC", **machine()}
     said = "; ".join(f"{key}: {value}" for key, value in where.items())
+    if os.getloadavg()[0] > BUSY_LOAD_PER_CPU * (os.cpu_count() or 1):
+        lines = [*lines, "", BUSY]
     OUT.mkdir(exist_ok=True)
     text = "\n".join([*lines, "", said, ""])
     (OUT / f"{name}.md").write_text(text)

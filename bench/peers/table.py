@@ -37,10 +37,10 @@ class Standing:
         return statistics.median(of(run) for run in self.runs)
 
 
-def write_standings(standings: Sequence[Standing], how: Mapping[str, object]) -> None:
-    """Write bench/out/compare.json, .md and .svg, and print the table."""
+def write_standings(standings: Sequence[Standing], how: Mapping[str, object], *, show: bool = True) -> None:
+    """Write bench/out/compare.json, .md and .svg, and print the table if it is to be shown."""
     how = {**how, "kafka": KAFKA_VERSION, "redis-server": _redis_version()}
-    write("compare", markdown(standings, how), {**how, "peers": [_json(standing) for standing in standings]})
+    write("compare", markdown(standings, how), {**how, "peers": [_json(standing) for standing in standings]}, show=show)
     _plot([standing for standing in standings if standing.runs and not standing.wrong])
 
 
