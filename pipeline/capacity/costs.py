@@ -11,18 +11,18 @@ from pipeline.errors import SettingError
 class Costs(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Seconds of one core for each vote, unless a name says otherwise.
 
-    The defaults were measured by `python -m bench.model` (the calibration that it prints), on two cores of a virtual machine
-    with broker, Redis and publisher on it. Yours differ: measure them, and give the file to `airtally plan --costs`.
+    The defaults are what `python -m bench.model` printed on two cores of a virtual machine, with broker, Redis and publisher on it
+    and other work beside them: rather high. Yours differ: measure them, and give the file to `airtally plan --costs`.
     """
 
-    publish_s: float = 3.0e-6
-    broker_s: float = 0.7e-6
-    worker_s: float = 3.3e-6
-    redis_s: float = 2.2e-6
+    publish_s: float = 10.1e-6  # its publisher, and its append at the broker
+    broker_s: float = 0.75e-6  # its fetch
+    worker_s: float = 4.2e-6
+    redis_s: float = 3.0e-6
     others_s: float = 0.0  # of everything else that handles each vote on the same machine, such as the archive
     round_trip_s: float = 0.5e-3  # of a chunk between worker and Redis, beyond the work itself
-    ledger_bytes: float = 180.0  # of Redis, for each vote
-    log_bytes: float = 320.0  # of Kafka's disk, for each vote, on one replica
+    ledger_bytes: float = 133.0  # of Redis, for each vote
+    log_bytes: float = 241.0  # of Kafka's disk, for each vote, on one replica
     floor_s: float = 0.005  # from append to ledger when nothing waits
     merge_s: float = 0.1  # between two looks at the ledgers: what the air adds
 
