@@ -37,6 +37,7 @@ class Archive:
     async def assigned(self, partitions: Collection[TP]) -> None:
         """Begin anew with the partitions that were assigned."""
         self._begin()
+        self._archiver.hold({tp.partition for tp in partitions})
         log.info("partitions assigned", partitions=sorted(tp.partition for tp in partitions))
         self._health.set("start", None)
         self._health.set("partitions", None)

@@ -20,7 +20,7 @@ from pipeline.domain.batch import RecordBatch
 from pipeline.errors import LogReplacedError, LogTruncatedError, UnavailableError
 from pipeline.health import Health
 from pipeline.log.app import AppLog
-from pipeline.waiting import for_ever, until_available
+from pipeline.waiting import for_ever, now_s, until_available
 
 REWIND_PAUSE_S = 1.0  # as in the tally: batches from before a seek are on their way still
 IDLE_LOOK_S = 5.0
@@ -37,10 +37,12 @@ class Archiver:
         self._collected: list[Any] = []  # the events whose batches are in the buffer
         self._events: deque[Any] = deque()
         self._wake = asyncio.Event()
+        self._held: set[int] = set()  # the partitions that this worker has
         self._next: dict[int, int] = {}  # the offset to collect next; a partition that is missing must be asked for
         self._sought_at: dict[int, float] = {}
         self._inserting: asyncio.Task[None] | None = None
-        self._looked_at = time.monotonic()
+        self._looked_at = float("-inf")
+        self._whole: dict[int, int] = {}  # the offset before which ClickHouse was found to hold all
 
     @property
     def next_offsets(self) -> dict[int, int]:
@@ -51,6 +53,10 @@ class Archiver:
         """Queue a batch. The transport bounds how many bytes can wait."""
         self._events.append(event)
         self._wake.set()
+
+    def hold(self, partitions: Collection[int]) -> None:
+        """Look after these partitions, also while nothing of them arrives."""
+        self._held = set(partitions)
 
     async def forget(self, partitions: Collection[int]) -> None:
         """Let go of partitions, or doubt their positions. A flush that is on its way arrives first."""
@@ -116,19 +122,22 @@ class Archiver:
         await self._settle()
 
         async def ask() -> int:
-            begin, end = await self._log.begin_offset(partition), await self._log.end_offset(partition)
-            stored = (await self._store.next_offsets(self._topic, [partition])).get(partition)
-            if stored is not None and not begin <= stored <= end:
-                raise _impossible(partition, stored, begin, end)
-            return begin if stored is None else stored
+            begin = await self._log.begin_offset(partition)
+            run = await self._store.first_run(self._topic, partition)
+            end = await self._log.end_offset(partition)  # last: another worker may store what comes in meanwhile
+            if run is None or begin < run.start:
+                return begin
+            if not begin <= run.stop <= end:
+                raise _impossible(partition, run.stop, begin, end)
+            return run.stop
 
         return await until_available(ask, self._health, "clickhouse")
 
     async def _rewind(self, partition: int, next_offset: int, seen_offset: int) -> None:
-        if time.monotonic() - self._sought_at.get(partition, float("-inf")) < REWIND_PAUSE_S:
+        if now_s() - self._sought_at.get(partition, float("-inf")) < REWIND_PAUSE_S:
             return
         log.warning("rewind", partition=partition, offset=next_offset, seen_offset=seen_offset)
-        self._sought_at[partition] = time.monotonic()
+        self._sought_at[partition] = now_s()
         await self._log.seek(partition, next_offset)
 
     async def _flush(self) -> None:
@@ -141,9 +150,11 @@ class Archiver:
 
     async def _settle(self) -> None:
         """Wait until the flush that is on its way has arrived."""
-        if self._inserting is not None:
-            await asyncio.shield(self._inserting)
-            self._inserting = None
+        inserting = self._inserting
+        if inserting is not None:
+            await asyncio.shield(inserting)
+            if self._inserting is inserting:  # another that waited too may have sent the next one by now
+                self._inserting = None
 
     async def _insert(self, flush: Flush, events: list[Any]) -> None:
         began = time.perf_counter()
@@ -164,25 +175,32 @@ class Archiver:
             event.ack()
 
     async def _look(self) -> None:
-        """Look at ClickHouse while nothing arrives: somebody may have gone back to a backup."""
+        """Look at ClickHouse while nothing arrives: without records nobody else would notice that it is behind."""
         if self._inserting is not None and self._inserting.done():
             await self._settle()
         quiet = not self._events and not self._buffer.rows and self._inserting is None
-        if not quiet or not self._next or time.monotonic() - self._looked_at < IDLE_LOOK_S:
+        if not quiet or not self._held or now_s() - self._looked_at < IDLE_LOOK_S:
             return
-        self._looked_at = time.monotonic()
+        self._looked_at = now_s()
         try:
-            stored = await self._store.next_offsets(self._topic, self._next)
+            stored = await self._store.next_offsets(self._topic, self._held)
         except UnavailableError as error:
             self._health.set("clickhouse", str(error))
             return
         self._health.set("clickhouse", None)
-        for partition, expected in list(self._next.items()):
-            if stored.get(partition, 0) < expected and self._next.get(partition) == expected:
-                del self._next[partition]
-                position = self._next[partition] = await self._position(partition)
-                if position < expected:
-                    await self._rewind(partition, position, expected)
+        for partition in sorted(self._held):
+            await self._look_at(partition, stored.get(partition, 0))
+
+    async def _look_at(self, partition: int, stored: int) -> None:
+        """See that all is stored, and that the log is read on from there. For holes it looks once after records came."""
+        expected = self._next.get(partition)
+        if expected is None or stored < expected or self._whole.get(partition) != expected:
+            position = await self._position(partition)
+            if self._next.get(partition) == expected:
+                self._next[partition] = self._whole[partition] = position
+        reading, next_offset = self._log.position(partition), self._next.get(partition)
+        if reading is not None and next_offset is not None and reading > next_offset:
+            await self._rewind(partition, next_offset, reading)
 
 
 def _impossible(partition: int, stored: int, begin: int, end: int) -> LogTruncatedError | LogReplacedError:
@@ -198,4 +216,4 @@ def _impossible(partition: int, stored: int, begin: int, end: int) -> LogTruncat
 
 
 def _now_ms() -> int:
-    return time.monotonic_ns() // 1_000_000
+    return int(now_s() * 1000)

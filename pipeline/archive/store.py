@@ -50,14 +50,30 @@ class PartitionArithmetic:
         return self.rows - self.distinct
 
 
+class Tokens:
+    """The deduplication tokens of one worker.
+
+    Each insert has a token of its own, so that only a repeat of the very same request (by a proxy, say) is nothing. A
+    token for the content would lose rows: ClickHouse writes a token down before the rows, and killed in between would
+    answer the next attempt as if they were there; and it remembers tokens over TRUNCATE and a return to a backup.
+    """
+
+    def __init__(self, session: str) -> None:
+        self._session = session
+        self._numbers = itertools.count(1)
+
+    def next(self, flush: Flush) -> str:
+        """Give the token for an attempt to insert a flush."""
+        return f"{self._session}:{next(self._numbers)}:{flush.token}"
+
+
 class ArchiveStore:
     """A worker's hand on `votes_log`. Calls may overlap; each runs in a thread, with the columns it must build."""
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
         self._client: Any = None
-        self._session = secrets.token_hex(8)
-        self._numbers = itertools.count(1)
+        self._tokens = Tokens(secrets.token_hex(8))
 
     async def close(self) -> None:
         """Close the connections."""
@@ -79,6 +95,31 @@ class ArchiveStore:
         )
         return dict(rows)
 
+    async def first_run(self, topic: str, partition: int) -> range | None:
+        """Give the offsets up to the first hole; None: the table holds nothing of the partition.
+
+        What lies behind a hole came from a worker that had not noticed yet that ClickHouse lost records: back on an older
+        copy, or after a power cut. Every offset is counted, so this is nothing to ask often.
+
+        Raises:
+            UnavailableError: ask again later.
+            ConfigurationError: waiting will not help.
+        """
+        there = "FROM votes_log WHERE topic = {topic:String} AND partition = {partition:UInt32}"
+        parameters = {"topic": topic, "partition": partition}
+        ((first, end, held),) = await self._rows(
+            f"SELECT min(offset), max(offset) + 1, uniqExact(offset) {there}",
+            parameters,
+        )
+        if held == 0:
+            return None
+        if end - first != held:
+            ((end,),) = await self._rows(
+                f"SELECT min(offset + 1) {there} AND offset + 1 NOT IN (SELECT offset {there})",
+                parameters,
+            )
+        return range(first, end)
+
     async def holds(self, flush: Flush) -> bool:
         """Tell whether every record of a flush is stored: asked when an insert had no answer.
 
@@ -98,15 +139,11 @@ class ArchiveStore:
     async def insert(self, flush: Flush) -> None:
         """Insert a flush, all or nothing. After an error it may have arrived: ask ``holds`` before the next attempt.
 
-        Each call has a token of its own, so that only a repeat of the very same request (by a proxy, say) is nothing. A
-        token for the content would lose rows: ClickHouse writes a token down before the rows, and killed in between would
-        answer the next attempt as if they were there; and it remembers tokens over TRUNCATE and a return to a backup.
-
         Raises:
             UnavailableError: it may have arrived or not.
             ConfigurationError: waiting will not help; nothing of it was stored.
         """
-        settings = {**_ONE_BLOCK, "insert_deduplication_token": f"{self._session}:{next(self._numbers)}:{flush.token}"}
+        settings = {**_ONE_BLOCK, "insert_deduplication_token": self._tokens.next(flush)}
 
         def insert() -> None:
             block = block_of(flush)
