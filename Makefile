@@ -65,6 +65,10 @@ bench: $(STAMP) ## measure: tally, archive, live, the whole system (minutes)
 	$(BIN)/python -m bench.live
 	$(BIN)/python -m bench.whole
 
+.PHONY: simulation
+simulation: $(STAMP) ## a million steps of workers on simulated parts that fail (make simulation STEPS=10000000 SEED=7)
+	$(BIN)/python -m tests.simulation --steps $(or $(STEPS),1000000) --seed $(or $(SEED),1)
+
 .PHONY: clean
 clean: ## remove what was made here
 	rm -rf $(VENV) .airtally build dist bench/out .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
