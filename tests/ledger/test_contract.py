@@ -96,7 +96,7 @@ async def test_the_first_thousand_edges_of_a_poll_are_heard(book: Book) -> None:
     for size in (701, 1_900):
         fresh = await _fresh(book)
         for chunk in chunks(replace(whole, partition=PARTITION), size):
-            assert await fresh.apply(chunk) is Answer.APPLIED
+            assert (await fresh.apply(chunk))[0] is Answer.APPLIED
         heard = await fresh.edges(SONG)
         assert heard == {f"edge-{number}": OPENED_AT + 1_050 + number for number in range(MAX_EDGES)}
 
