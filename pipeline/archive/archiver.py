@@ -42,7 +42,7 @@ class Archiver:
         self._sought_at: dict[int, float] = {}
         self._inserting: asyncio.Task[None] | None = None
         self._looked_at = float("-inf")
-        self._whole: dict[int, int] = {}  # the offset before which ClickHouse was found to hold all
+        self._doubtful = False  # ClickHouse was away: it may have come back with less than it had
 
     @property
     def next_offsets(self) -> dict[int, int]:
@@ -123,15 +123,22 @@ class Archiver:
 
         async def ask() -> int:
             begin = await self._log.begin_offset(partition)
-            run = await self._store.first_run(self._topic, partition)
+            stored = (await self._store.whole_to(self._topic, {partition: begin})).get(partition)
             end = await self._log.end_offset(partition)  # last: another worker may store what comes in meanwhile
-            if run is None or begin < run.start:
-                return begin
-            if not begin <= run.stop <= end:
-                raise _impossible(partition, run.stop, begin, end)
-            return run.stop
+            if stored is not None and not begin <= stored <= end:
+                raise _impossible(partition, stored, begin, end)
+            return begin if stored is None else stored
 
         return await until_available(ask, self._health, "clickhouse")
+
+    async def stored(self, partitions: Collection[int]) -> dict[int, int]:
+        """Ask ClickHouse, once, how far it holds the log of some partitions without a hole.
+
+        Raises:
+            UnavailableError: it, or Kafka, does not answer.
+        """
+        begins = {partition: await self._log.begin_offset(partition) for partition in partitions}
+        return begins | await self._store.whole_to(self._topic, begins)
 
     async def _rewind(self, partition: int, next_offset: int, seen_offset: int) -> None:
         if now_s() - self._sought_at.get(partition, float("-inf")) < REWIND_PAUSE_S:
@@ -160,8 +167,10 @@ class Archiver:
         began = time.perf_counter()
         async for attempt in for_ever(self._health, "clickhouse"):
             with attempt:
-                if attempt.retry_state.attempt_number > 1 and await self._store.holds(flush):
-                    break  # the answer was lost, not the flush
+                if attempt.retry_state.attempt_number > 1:
+                    self._doubtful = True
+                    if await self._store.holds(flush):
+                        break  # the answer was lost, not the flush
                 await self._store.insert(flush)
         self._health.set("clickhouse", None)
         metrics.FLUSH_SECONDS.observe(time.perf_counter() - began)
@@ -175,31 +184,36 @@ class Archiver:
             event.ack()
 
     async def _look(self) -> None:
-        """Look at ClickHouse while nothing arrives: without records nobody else would notice that it is behind."""
+        """Look for what ClickHouse has lost, when it was away; and while nothing arrives, or nobody else would notice."""
         if self._inserting is not None and self._inserting.done():
             await self._settle()
         quiet = not self._events and not self._buffer.rows and self._inserting is None
-        if not quiet or not self._held or now_s() - self._looked_at < IDLE_LOOK_S:
+        if not (quiet or self._doubtful) or not self._held or now_s() - self._looked_at < IDLE_LOOK_S:
             return
         self._looked_at = now_s()
+        await self._flush()
+        await self._settle()  # now all that was collected should be there
         try:
-            stored = await self._store.next_offsets(self._topic, self._held)
+            stored = await self.stored(sorted(self._held))
         except UnavailableError as error:
             self._health.set("clickhouse", str(error))
             return
         self._health.set("clickhouse", None)
-        for partition in sorted(self._held):
-            await self._look_at(partition, stored.get(partition, 0))
+        self._doubtful = False
+        for partition, end in stored.items():
+            await self._look_at(partition, end)
 
     async def _look_at(self, partition: int, stored: int) -> None:
-        """See that all is stored, and that the log is read on from there. For holes it looks once after records came."""
+        """See that all of a partition is stored, and that its log is read on from there."""
         expected = self._next.get(partition)
-        if expected is None or stored < expected or self._whole.get(partition) != expected:
+        if expected is None or stored < expected:
+            if expected is not None:
+                log.warning("records are missing in ClickHouse", partition=partition, offset=stored)
             position = await self._position(partition)
             if self._next.get(partition) == expected:
-                self._next[partition] = self._whole[partition] = position
+                self._next[partition] = position
         reading, next_offset = self._log.position(partition), self._next.get(partition)
-        if reading is not None and next_offset is not None and reading > next_offset:
+        if not self._events and reading is not None and next_offset is not None and reading > next_offset:
             await self._rewind(partition, next_offset, reading)
 
 

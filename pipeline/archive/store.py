@@ -1,15 +1,15 @@
 """The archive's table in ClickHouse: what it holds, and the insert of a flush.
 
-Exactly once comes from three lines of defence. The next offset of a partition is what the table holds, asked for at each
-assignment. A flush is one insert of one block, which ClickHouse takes all or not at all; after an insert without an answer
-it is asked whether it has the rows. And a row's place in the log is its key: where the same record was inserted twice,
+Exactly once comes from three lines of defence. The next offset of a partition is the first that the table lacks, asked for
+at each assignment. A flush is one insert of one block, which ClickHouse takes all or not at all; after an insert without an
+answer it is asked whether it has the rows. And a row's place in the log is its key: where the same record was inserted twice,
 readers see one.
 """
 
 import asyncio
 import itertools
 import secrets
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -95,30 +95,44 @@ class ArchiveStore:
         )
         return dict(rows)
 
-    async def first_run(self, topic: str, partition: int) -> range | None:
-        """Give the offsets up to the first hole; None: the table holds nothing of the partition.
+    async def whole_to(self, topic: str, begins: Mapping[int, int]) -> dict[int, int]:
+        """Give the first offset that is missing, from each partition's `begin` on; of those partitions that have any rows.
 
-        What lies behind a hole came from a worker that had not noticed yet that ClickHouse lost records: back on an older
-        copy, or after a power cut. Every offset is counted, so this is nothing to ask often.
+        It is ``next_offsets``, but for holes: inserts are not synced to the disk, and a power cut may take away an earlier
+        one and leave a later one. A bitmap of offsets costs no more than their maximum.
 
         Raises:
             UnavailableError: ask again later.
             ConfigurationError: waiting will not help.
         """
-        there = "FROM votes_log WHERE topic = {topic:String} AND partition = {partition:UInt32}"
-        parameters = {"topic": topic, "partition": partition}
-        ((first, end, held),) = await self._rows(
-            f"SELECT min(offset), max(offset) + 1, uniqExact(offset) {there}",
-            parameters,
+        rows = await self._rows(
+            "SELECT partition, max(offset) + 1, "
+            "groupBitmapIf(offset, offset >= transform(partition, {partitions:Array(UInt32)}, {begins:Array(UInt64)}, 0)) "
+            "FROM votes_log WHERE topic = {topic:String} AND partition IN {partitions:Array(UInt32)} GROUP BY partition",
+            {"topic": topic, "partitions": list(begins), "begins": list(begins.values())},
         )
-        if held == 0:
-            return None
-        if end - first != held:
-            ((end,),) = await self._rows(
-                f"SELECT min(offset + 1) {there} AND offset + 1 NOT IN (SELECT offset {there})",
-                parameters,
+        return {
+            partition: end
+            if held >= end - begins[partition]
+            else await self._first_missing(topic, partition, begins[partition], end)
+            for partition, end, held in rows
+        }
+
+    async def _first_missing(self, topic: str, partition: int, begin: int, end: int) -> int:
+        """Search by halves. Each question is about half as many rows as the one before."""
+        whole, broken = begin, end  # all before the one is there; something before the other is not
+        while broken - whole > 1:
+            middle = (whole + broken) // 2
+            rows = await self._rows(
+                "SELECT groupBitmap(offset) FROM votes_log WHERE topic = {topic:String} AND partition = {partition:UInt32} "
+                "AND offset >= {whole:UInt64} AND offset < {middle:UInt64}",
+                {"topic": topic, "partition": partition, "whole": whole, "middle": middle},
             )
-        return range(first, end)
+            if rows[0][0] == middle - whole:
+                whole = middle
+            else:
+                broken = middle
+        return whole
 
     async def holds(self, flush: Flush) -> bool:
         """Tell whether every record of a flush is stored: asked when an insert had no answer.

@@ -19,8 +19,7 @@ class ArchiveWorld(World):
         return ArchiveWorker(name, self.log, self.clickhouse)
 
     def reached(self, partition: int) -> int:
-        run = self.clickhouse.first_run(partition)
-        return run.stop if run and run.start == 0 else 0
+        return self.clickhouse.whole_to({partition: 0}).get(partition, 0)
 
     def check(self) -> None:
         super().check()

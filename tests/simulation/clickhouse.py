@@ -1,7 +1,8 @@
 """ClickHouse: the table `votes_log`, which takes an insert whole or not at all, and remembers tokens for a while."""
 
-from collections.abc import Iterable
+from collections.abc import Mapping
 from copy import deepcopy
+from itertools import count
 from typing import NamedTuple
 
 from pipeline.archive.flush import Flush
@@ -54,12 +55,12 @@ class SimulatedClickHouse:
     def offsets(self, partition: int) -> list[int]:
         return sorted(offset for held, offset in self.rows if held == partition)
 
-    def next_offsets(self, partitions: Iterable[int]) -> dict[int, int]:
-        return {partition: offsets[-1] + 1 for partition in partitions if (offsets := self.offsets(partition))}
-
-    def first_run(self, partition: int) -> range | None:
-        offsets = self.offsets(partition)
-        return _run(offsets) if offsets else None
+    def whole_to(self, begins: Mapping[int, int]) -> dict[int, int]:
+        return {
+            partition: next(offset for offset in count(begin) if (partition, offset) not in self.rows)
+            for partition, begin in begins.items()
+            if self.offsets(partition)
+        }
 
     def save(self) -> None:
         """Keep a copy."""
@@ -83,25 +84,15 @@ class SimulatedClickHouse:
         self._tokens.clear()
 
 
-def _run(offsets: list[int]) -> range:
-    first = offsets[0]
-    return range(first, first + sum(1 for place, offset in enumerate(offsets, first) if place == offset))
-
-
 class StoreOfWorker(ArchiveStore):
     """The table as one worker reaches it."""
 
     def __init__(self, clickhouse: SimulatedClickHouse, wire: Wire, tokens: Tokens, name: str) -> None:
         self._clickhouse, self._wire, self._tokens, self._name = clickhouse, wire, tokens, name
 
-    async def next_offsets(self, _topic: str, partitions: Iterable[int]) -> dict[int, int]:
-        wanted = list(partitions)
-        found: dict[int, int] = await self._wire.call(lambda _: self._clickhouse.next_offsets(wanted))
+    async def whole_to(self, _topic: str, begins: Mapping[int, int]) -> dict[int, int]:
+        found: dict[int, int] = await self._wire.call(lambda _: self._clickhouse.whole_to(begins))
         return found
-
-    async def first_run(self, _topic: str, partition: int) -> range | None:
-        run: range | None = await self._wire.call(lambda _: self._clickhouse.first_run(partition))
-        return run
 
     async def holds(self, flush: Flush) -> bool:
         answer: bool = await self._wire.call(lambda _: self._clickhouse.holds(flush))

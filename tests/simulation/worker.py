@@ -123,7 +123,7 @@ class ArchiveWorker(Worker):
         app: Any = self.app
         health, store = Health("archive"), clickhouse.over(self.wire, name)
         archiver = Archiver(TOPIC, store, self.log, health, SMALL_FLUSHES)
-        self.archive = Archive(app, self.log, store, archiver, health)
+        self.archive = Archive(app, self.log, archiver, health)
         self.service = self.archive
 
     def take(self, delivery: Delivery) -> None:
