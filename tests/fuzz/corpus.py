@@ -67,7 +67,7 @@ class Corpus:
         random = self._random
         vote = {
             "type": "vote",
-            "vote_id": f"{random.randrange(1 << 20):08x}-0000-4000-8000-000000000000",
+            "vote_id": f"{random.randrange(4):08x}-0000-4000-8000-{int(voter[6:]):012}",
             "poll_id": random.choice(POLLS),
             "option_id": random.choice(OPTIONS),
             "voter_id": voter,
