@@ -52,19 +52,12 @@ def expected_ledgers(log: SimulatedLog, partition: int) -> list[Any]:
 
 def contents(tally: PartitionTally) -> Any:
     """Give all that a ledger holds, in a form that can be compared."""
-    polls = {
-        poll_id: (
-            held.poll,
-            _numbers(held.totals),
-            _numbers(held.cells),
-            _numbers(held.outcomes),
-            _numbers(held.votes_of),
-            {epoch: frozenset(ids) for epoch, ids in held.seen.items()},
-        )
-        for poll_id, held in tally.polls.items()
-    }
-    return tally.next_offset, tally.clock_ms, _numbers(tally.outcomes), polls
+    polls = {poll_id: [_plain(part) for part in vars(held).values()] for poll_id, held in tally.polls.items()}
+    return tally.next_offset, tally.clock_ms, _plain(tally.outcomes), polls
 
 
-def _numbers(counter: Any) -> dict[Any, int]:
-    return {name: number for name, number in counter.items() if number}
+def _plain(part: Any) -> Any:
+    """Copy a part of a ledger; a counter's zeros are as good as nothing."""
+    if not isinstance(part, dict):
+        return part
+    return {key: set(held) if isinstance(held, set) else held for key, held in part.items() if held}
