@@ -16,7 +16,8 @@ def test_sql_hashes_what_python_hashes(engine: Engine) -> None:
     batch = records()
     engine.insert(Flush([batch]))
     sql = _LEAVES
-    given = {"topic:String": "'votes'", "partition:UInt32": "3", "first:UInt64": "0", "next:UInt64": "1000"}
+    given = {"topic:String": "'votes'", "partitions:Array(UInt32)": "[3]"}
+    given |= {"firsts:Array(UInt64)": "[0]", "nexts:Array(UInt64)": "[1000]"}
     for name, value in given.items():
         sql = sql.replace("{" + name + "}", value)
     found = engine.rows(f"SELECT offset, hex(leaf) FROM ({sql})")
