@@ -10,7 +10,7 @@ from pipeline.cli.demo import demo
 from pipeline.cli.doctor import doctor
 from pipeline.cli.local import down, status, up
 from pipeline.cli.results import result
-from pipeline.cli.services import archive, init, live, tally
+from pipeline.cli.services import archive, edge, init, live, tally
 from pipeline.cli.simulate import simulate
 from pipeline.cli.voids import reinstate, void
 
@@ -47,6 +47,7 @@ for function, panel in (
     (tally, SERVICES),
     (archive, SERVICES),
     (live, SERVICES),
+    (edge, SERVICES),
     (simulate, SHOW),
     (result, SHOW),
     (audit, SHOW),

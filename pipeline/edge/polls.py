@@ -1,0 +1,126 @@
+"""Which polls are open, as far as an edge knows: read from the ledgers, some times a second.
+
+It is a courtesy to viewers, not the rule: the log decides what counts. So an edge that cannot read lets votes pass, with what
+it knew last; and a vote that it lets pass in the moment of the close may still be late.
+"""
+
+import asyncio
+from http import HTTPStatus
+
+from redis.asyncio import Redis
+
+from pipeline.domain.poll import Poll, PollId, Status
+from pipeline.edge.tokens import REVOKED_KEY, Tokens
+from pipeline.errors import UnavailableError
+from pipeline.health import Health
+from pipeline.ledger.connection import unavailable_if_down
+from pipeline.ledger.keys import Keys
+from pipeline.ledger.ledger import read_poll
+from pipeline.ledger.reader import LedgerReader
+from pipeline.settings import Settings
+from pipeline.web.problems import ProblemError
+
+LOOK_EVERY_S = 0.25
+
+
+class Polls:
+    """The polls that were seen so far. What was once seen is not forgotten when Redis loses it."""
+
+    def __init__(self) -> None:
+        self._polls: dict[PollId, Poll] = {}
+        self.was_read = False
+
+    def learn(self, poll: Poll) -> None:
+        """Take what a partition knows of a poll. The partition that is furthest decides."""
+        known = self._polls.get(poll.id)
+        if known is None or poll.final or (poll.closed_at is not None and not known.final):
+            self._polls[poll.id] = poll
+
+    def unfinished(self) -> list[PollId]:
+        """Name the polls that may still change."""
+        return [name for name, poll in self._polls.items() if poll.status is not Status.FINAL]
+
+    def check(self, poll_id: PollId, option_id: str, cast_at: int) -> None:
+        """Make sure that a vote may count.
+
+        Raises:
+            ProblemError: no such poll (404) or option (422), or the vote is outside the poll's time (409).
+        """
+        poll = self._polls.get(poll_id)
+        if poll is None:
+            if self.was_read:
+                raise ProblemError(
+                    HTTPStatus.NOT_FOUND, f"there is no poll {'/'.join(poll_id)}, or not yet", kind="unknown-poll"
+                )
+            return
+        if cast_at >= poll.ends_at:
+            closed = {} if poll.closed_at is None else {"closed_at": poll.closed_at}
+            raise ProblemError(
+                HTTPStatus.CONFLICT, f"the poll {'/'.join(poll_id)} is closed", kind="poll-closed", members=closed
+            )
+        if cast_at < poll.rules.opened_at:
+            opened = {"opened_at": poll.rules.opened_at}
+            raise ProblemError(
+                HTTPStatus.CONFLICT,
+                f"the poll {'/'.join(poll_id)} is not open yet",
+                kind="poll-not-open",
+                members=opened,
+            )
+        if option_id not in poll.option_ids:
+            raise ProblemError(
+                HTTPStatus.UNPROCESSABLE_ENTITY,
+                f"option_id {option_id!r} is not an option of {'/'.join(poll_id)}",
+                kind="unknown-option",
+            )
+
+
+class Watch:
+    """Reads polls and revoked tokens from Redis, again and again."""
+
+    def __init__(self, client: Redis, settings: Settings, polls: Polls, tokens: Tokens) -> None:
+        self._client, self._polls, self._tokens = client, polls, tokens
+        self._keys = [Keys(settings.topic, partition) for partition in range(settings.partitions)]
+        self._ledgers = LedgerReader(client, settings.topic, range(settings.partitions))
+        self._seen: tuple[int, ...] = ()  # how many polls each partition knew
+
+    async def run(self, health: Health, every_s: float = LOOK_EVERY_S) -> None:
+        """Look for ever. That Redis is away is noted, and changes nothing else."""
+        while True:
+            try:
+                await self.look()
+                health.set("redis", None)
+            except UnavailableError as error:
+                health.set("redis", str(error))
+            await asyncio.sleep(every_s)
+
+    async def look(self) -> None:
+        """Look once.
+
+        Raises:
+            UnavailableError: Redis does not answer.
+        """
+        with unavailable_if_down():
+            async with self._client.pipeline(transaction=False) as pipe:
+                pipe.smembers(REVOKED_KEY)
+                for keys in self._keys:
+                    pipe.scard(keys.polls)
+                revoked, *seen = await pipe.execute()
+        self._tokens.revoked = frozenset(name.decode() for name in revoked)
+        names = self._polls.unfinished()
+        if tuple(seen) != self._seen:
+            names = await self._ledgers.polls()
+        await self._read(names)
+        self._seen, self._polls.was_read = tuple(seen), True
+
+    async def _read(self, names: list[PollId]) -> None:
+        if not names:
+            return
+        with unavailable_if_down():
+            async with self._client.pipeline(transaction=False) as pipe:
+                for name in names:
+                    for keys in self._keys:
+                        pipe.hmget(keys.poll(name), ["rules", "state"])
+                answers = await pipe.execute()
+        for rules, state in answers:
+            if rules is not None:
+                self._polls.learn(read_poll([rules, state]))
