@@ -11,6 +11,7 @@ from http import HTTPStatus
 from typing import TYPE_CHECKING
 
 import httptools
+import structlog
 
 from pipeline.edge.door import network_of
 from pipeline.edge.messages import Reply, Request
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
 
 MAX_HEAD = 16 << 10  # bytes of a request's line and headers
 MAX_HEADERS = 100
-REQUEST_S = 10.0  # for a whole request to arrive
+
 IDLE_S = 75.0  # between two requests
 LINGER_S = 2.0  # for the reader of a last answer, before the connection is closed
 WRITE_BUFFER = 64 << 10  # of answers that are not taken: then no more requests are read
@@ -29,6 +30,8 @@ WRITE_BUFFER = 64 << 10  # of answers that are not taken: then no more requests 
 _WANTED = frozenset(
     (b"authorization", b"content-length", b"content-type", b"host", b"origin", b"x-forwarded-for", b"expect")
 )
+log = structlog.get_logger(__name__)
+
 _CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 
 
@@ -43,14 +46,14 @@ class HttpConnection(asyncio.Protocol):
         self._address = ""
         self._request = Request()
         self._raw = b""  # of a first request, for a WebSocket
-        self._head_bytes = self._headers = 0
+        self._head_bytes = self._headers = self._header_bytes = 0
         self._in_head = self._is_first = True
         self._problem: ProblemError | None = None
         self._most_body = 0
         self._serving: Request | None = None
         self._queue: deque[Request] = deque()  # of a client that does not wait for answers
         self._problems: dict[Request, ProblemError] = {}
-        self._ending = False
+        self._ending = self._is_paused = False
         self.deadline = 0.0  # s, monotonic
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -59,7 +62,7 @@ class HttpConnection(asyncio.Protocol):
         self._transport.set_write_buffer_limits(WRITE_BUFFER)
         peer = transport.get_extra_info("peername")
         self._address = network_of(peer[0]) if peer else ""
-        self._wait(REQUEST_S)
+        self._wait(self._site.request_s)
         if not self._site.opened(self):
             self._transport.abort()
 
@@ -74,7 +77,7 @@ class HttpConnection(asyncio.Protocol):
         if self._ending:
             return  # it has its last answer, and is read only so that it can take that
         if self._serving is None and not self._head_bytes:
-            self._wait(REQUEST_S)
+            self._wait(self._site.request_s)
         if self._in_head:
             self._head_bytes += len(data)
             if self._is_first:
@@ -83,6 +86,10 @@ class HttpConnection(asyncio.Protocol):
             self._parser.feed_data(data)
         except httptools.HttpParserUpgrade:
             self._upgrade()
+            return
+        except httptools.HttpParserCallbackError:
+            log.exception("a bug ended a connection")
+            self._transport.abort()
             return
         except httptools.HttpParserError as error:
             if not self._ending:
@@ -93,12 +100,12 @@ class HttpConnection(asyncio.Protocol):
 
     def pause_writing(self) -> None:
         """Do not serve more than the client takes."""
-        self._wait(REQUEST_S)
-        self._transport.pause_reading()
+        self._wait(self._site.request_s)
+        self._pause()
 
     def resume_writing(self) -> None:
         """Go on."""
-        self._transport.resume_reading()
+        self._resume()
 
     # What httptools calls while it reads.
 
@@ -106,7 +113,8 @@ class HttpConnection(asyncio.Protocol):
         """Begin a request."""
         self._request = Request()
         self._request.address = self._address
-        self._problem, self._most_body, self._headers = None, 0, 0
+        self._problem, self._most_body = None, 0
+        self._headers = self._header_bytes = 0
         self._in_head = True
 
     def on_url(self, url: bytes) -> None:
@@ -116,6 +124,7 @@ class HttpConnection(asyncio.Protocol):
     def on_header(self, name: bytes, value: bytes) -> None:
         """Take a header."""
         self._headers += 1
+        self._header_bytes += len(name) + len(value)
         name = name.lower()
         if name in _WANTED:
             self._request.headers[name] = value
@@ -127,7 +136,7 @@ class HttpConnection(asyncio.Protocol):
         request.method = self._parser.get_method().decode("latin-1")
         request.keep_alive = self._parser.should_keep_alive()
         request.path, _, request.query = request.path.partition("?")
-        if self._headers > MAX_HEADERS:
+        if self._headers > MAX_HEADERS or self._header_bytes + len(request.path) > MAX_HEAD:
             self._end(_too_large_head())
             return
         if self._parser.should_upgrade():
@@ -160,7 +169,7 @@ class HttpConnection(asyncio.Protocol):
         if self._serving is None:
             self._serve_next()
         else:
-            self._transport.pause_reading()
+            self._pause()
 
     # Serving.
 
@@ -192,7 +201,7 @@ class HttpConnection(asyncio.Protocol):
         if self._serving is None and self._queue and not self._transport.is_closing():
             self._serve_next()
             if not self._queue:
-                self._transport.resume_reading()
+                self._resume()
 
     def _write(self, request: Request, reply: Reply, *, is_last: bool) -> None:
         more = self._door.cors(request)
@@ -237,7 +246,11 @@ class HttpConnection(asyncio.Protocol):
             )
             self._respond(request, self._door.refusal(problem, request))
         elif self._head_bytes:
-            self._end(ProblemError(HTTPStatus.REQUEST_TIMEOUT, f"the request did not arrive within {REQUEST_S:.0f} s"))
+            self._end(
+                ProblemError(
+                    HTTPStatus.REQUEST_TIMEOUT, f"the request did not arrive within {self._site.request_s:g} s"
+                )
+            )
         else:
             self._transport.close()
 
@@ -245,6 +258,16 @@ class HttpConnection(asyncio.Protocol):
         """End, after the request that is being served."""
         if self._serving is None and not self._head_bytes and not self._ending:
             self._transport.close()
+
+    def _pause(self) -> None:
+        if not self._is_paused:
+            self._is_paused = True
+            self._transport.pause_reading()
+
+    def _resume(self) -> None:
+        if self._is_paused and not self._transport.is_closing():
+            self._is_paused = False
+            self._transport.resume_reading()
 
     def _wait(self, seconds: float) -> None:
         self.deadline = time.monotonic() + seconds

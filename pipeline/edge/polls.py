@@ -7,12 +7,13 @@ it knew last; and a vote that it lets pass in the moment of the close may still 
 import asyncio
 from http import HTTPStatus
 
+import structlog
 from redis.asyncio import Redis
 
+from pipeline import metrics
 from pipeline.domain.poll import Poll, PollId, Status
 from pipeline.edge.tokens import REVOKED_KEY, Tokens
 from pipeline.errors import UnavailableError
-from pipeline.health import Health
 from pipeline.ledger.connection import unavailable_if_down
 from pipeline.ledger.keys import Keys
 from pipeline.ledger.ledger import read_poll
@@ -21,6 +22,9 @@ from pipeline.settings import Settings
 from pipeline.web.problems import ProblemError
 
 LOOK_EVERY_S = 0.25
+REMIND_EVERY = 240  # failures in a row: about a minute
+
+log = structlog.get_logger(__name__)
 
 
 class Polls:
@@ -83,15 +87,19 @@ class Watch:
         self._ledgers = LedgerReader(client, settings.topic, range(settings.partitions))
         self._seen: tuple[int, ...] = ()  # how many polls each partition knew
 
-    async def run(self, health: Health, every_s: float = LOOK_EVERY_S) -> None:
-        """Look for ever. That Redis is away is noted, and changes nothing else."""
+    async def run(self) -> None:
+        """Look for ever. That Redis is away is noted, and is no reason not to be ready: votes are taken all the same."""
+        failed = 0
         while True:
             try:
                 await self.look()
-                health.set("redis", None)
+                failed = 0
             except UnavailableError as error:
-                health.set("redis", str(error))
-            await asyncio.sleep(every_s)
+                failed += 1
+                metrics.RETRIES.labels("redis").inc()
+                if failed == 1 or failed % REMIND_EVERY == 0:
+                    log.warning("polls are as they were known last", error=str(error))
+            await asyncio.sleep(LOOK_EVERY_S)
 
     async def look(self) -> None:
         """Look once.

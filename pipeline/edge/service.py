@@ -61,7 +61,7 @@ async def _until_told(settings: Settings, site: Site, watch: Watch, health: Heal
     with suppress(UnavailableError, TimeoutError):
         async with asyncio.timeout(FIRST_LOOK_S):
             await watch.look()
-    tasks = [asyncio.create_task(each) for each in (watch.run(health), site.results.run(), site.sweep())]
+    tasks = [asyncio.create_task(each) for each in (watch.run(), site.results.run(), site.sweep())]
     server = await loop.create_server(lambda: HttpConnection(site), sock=listening, backlog=BACKLOG)
     log.info("serving", address="http://{}:{}/".format(*listening.getsockname()[:2]), connections=site.most_connections)
     health.set("start", None)

@@ -21,7 +21,7 @@ class Site:
 
     def __init__(self, door: Door, results: Results, settings: Settings, most_connections: int) -> None:
         self.door, self.results = door, results
-        self.answer_s = settings.edge_answer_s
+        self.request_s, self.answer_s = settings.edge_request_s, settings.edge_answer_s
         self.most_connections = most_connections
         self._connections: set[HttpConnection | VoterSocket] = set()
         self.sockets = 0
