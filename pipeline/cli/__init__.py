@@ -3,11 +3,12 @@
 import typer
 
 from pipeline import __version__
-from pipeline.cli import polls
+from pipeline.cli import edge_token, polls
 from pipeline.cli.audit import audit
 from pipeline.cli.context import console
 from pipeline.cli.demo import demo
 from pipeline.cli.doctor import doctor
+from pipeline.cli.load import load
 from pipeline.cli.local import down, status, up
 from pipeline.cli.results import result
 from pipeline.cli.services import archive, edge, init, live, tally
@@ -49,6 +50,7 @@ for function, panel in (
     (live, SERVICES),
     (edge, SERVICES),
     (simulate, SHOW),
+    (load, SHOW),
     (result, SHOW),
     (audit, SHOW),
 ):
@@ -56,6 +58,7 @@ for function, panel in (
 polls.app.command()(void)
 polls.app.command()(reinstate)
 app.add_typer(polls.app, name="poll", rich_help_panel=SHOW)
+app.add_typer(edge_token.app, name="edge-token", rich_help_panel=SERVICES)
 
 
 def main() -> None:
