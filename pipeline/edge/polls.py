@@ -1,10 +1,12 @@
 """Which polls are open, as far as an edge knows: read from the ledgers, some times a second.
 
 It is a courtesy to viewers, not the rule: the log decides what counts. So an edge that cannot read lets votes pass, with what
-it knew last; and a vote that it lets pass in the moment of the close may still be late.
+it knew last; one that is not sure to know all polls, because the tally is behind, lets votes for unknown ones pass; and a
+vote that it lets pass in the moment of the close may still be late.
 """
 
 import asyncio
+from collections.abc import Mapping, Sequence
 from http import HTTPStatus
 
 import structlog
@@ -12,16 +14,19 @@ from redis.asyncio import Redis
 
 from pipeline import metrics
 from pipeline.domain.poll import Poll, PollId, Status
+from pipeline.edge.publisher import now_ms
 from pipeline.edge.tokens import REVOKED_KEY, Tokens
 from pipeline.errors import UnavailableError
 from pipeline.ledger.connection import unavailable_if_down
 from pipeline.ledger.keys import Keys
 from pipeline.ledger.ledger import read_poll
 from pipeline.ledger.reader import LedgerReader
+from pipeline.log.offsets import LogOffsets
 from pipeline.settings import Settings
 from pipeline.web.problems import ProblemError
 
 LOOK_EVERY_S = 0.25
+CURRENT_MS = 3_000  # what was known then is good enough to say that there is no such poll
 REMIND_EVERY = 240  # failures in a row: about a minute
 
 log = structlog.get_logger(__name__)
@@ -32,7 +37,7 @@ class Polls:
 
     def __init__(self) -> None:
         self._polls: dict[PollId, Poll] = {}
-        self.was_read = False
+        self.as_of_ms = 0  # all markers that were in the log then are known
 
     def learn(self, poll: Poll) -> None:
         """Take what a partition knows of a poll. The partition that is furthest decides."""
@@ -52,7 +57,7 @@ class Polls:
         """
         poll = self._polls.get(poll_id)
         if poll is None:
-            if self.was_read:
+            if cast_at < self.as_of_ms + CURRENT_MS:
                 raise ProblemError(
                     HTTPStatus.NOT_FOUND, f"there is no poll {'/'.join(poll_id)}, or not yet", kind="unknown-poll"
                 )
@@ -81,8 +86,9 @@ class Polls:
 class Watch:
     """Reads polls and revoked tokens from Redis, again and again."""
 
-    def __init__(self, client: Redis, settings: Settings, polls: Polls, tokens: Tokens) -> None:
-        self._client, self._polls, self._tokens = client, polls, tokens
+    def __init__(self, client: Redis, offsets: LogOffsets, settings: Settings, polls: Polls, tokens: Tokens) -> None:
+        self._client, self._offsets, self._polls, self._tokens = client, offsets, polls, tokens
+        self._wanted: tuple[int, Mapping[int, int]] | None = None  # an instant, and where the log ended then
         self._keys = [Keys(settings.topic, partition) for partition in range(settings.partitions)]
         self._ledgers = LedgerReader(client, settings.topic, range(settings.partitions))
         self._seen: tuple[int, ...] = ()  # how many polls each partition knew
@@ -112,13 +118,26 @@ class Watch:
                 pipe.smembers(REVOKED_KEY)
                 for keys in self._keys:
                     pipe.scard(keys.polls)
-                revoked, *seen = await pipe.execute()
+                    pipe.hget(keys.head, "next_offset")
+                revoked, *answers = await pipe.execute()
+        seen, next_offsets = answers[0::2], answers[1::2]
         self._tokens.revoked = frozenset(name.decode() for name in revoked)
         names = self._polls.unfinished()
         if tuple(seen) != self._seen:
             names = await self._ledgers.polls()
         await self._read(names)
-        self._seen, self._polls.was_read = tuple(seen), True
+        self._seen = tuple(seen)
+        await self._date([int(next_offset or 0) for next_offset in next_offsets])
+
+    async def _date(self, next_offsets: Sequence[int]) -> None:
+        """Find out as of when all polls are known: the tally has folded what the log had then."""
+        if self._wanted is None:
+            asked_at = now_ms()
+            self._wanted = (asked_at, await self._offsets.end())
+            return
+        asked_at, ends = self._wanted
+        if all(next_offsets[partition] >= end for partition, end in ends.items()):
+            self._polls.as_of_ms, self._wanted = asked_at, None
 
     async def _read(self, names: list[PollId]) -> None:
         if not names:

@@ -19,6 +19,7 @@ from pipeline.edge.tokens import Tokens
 from pipeline.errors import UnavailableError
 from pipeline.health import Health
 from pipeline.ledger.connection import connect
+from pipeline.log.offsets import LogOffsets
 from pipeline.service import measured, serving
 from pipeline.settings import Settings
 from pipeline.waiting import until_available
@@ -43,11 +44,12 @@ async def run(settings: Settings) -> None:
     try:
         async with serving(settings, "edge", DEFAULT_HEALTH_PORT) as health, AsyncExitStack() as stack:
             await until_available(lambda: stack.enter_async_context(publisher), health, "kafka")
+            offsets = await until_available(lambda: stack.enter_async_context(LogOffsets(settings)), health, "kafka")
             ingest = Ingest(publisher, polls, settings)
             results = Results(client)
             room = allow_connections(settings.edge_connections)
             site = Site(Door(ingest, tokens, settings), results, settings, room)
-            await _until_told(settings, site, Watch(client, settings, polls, tokens), health, listening)
+            await _until_told(settings, site, Watch(client, offsets, settings, polls, tokens), health, listening)
     finally:
         listening.close()
         await client.aclose()
