@@ -22,7 +22,8 @@ from aiokafka.errors import KafkaError
 from pipeline import metrics
 from pipeline.errors import BackpressureError, PublishError, UnavailableError
 from pipeline.log.connection import client_options, unavailable_if_down
-from pipeline.log.publisher import BATCH_BYTES, MAX_REQUEST_BYTES, partition_of
+from pipeline.log.partitioner import java_partition
+from pipeline.log.publisher import BATCH_BYTES, MAX_REQUEST_BYTES
 from pipeline.settings import Settings
 
 Settled = Callable[[PublishError | None], None]  # called once: with None when all in-sync replicas have the record
@@ -80,7 +81,7 @@ class Lanes:
         self.in_flight += len(records)
         lanes = self._lanes
         for key, value in records:
-            lanes[partition_of(key, len(lanes))].add(key, value, settled)
+            lanes[java_partition(key, len(lanes))].add(key, value, settled)
 
     def _count(self, settled: int) -> None:
         self.in_flight -= settled
