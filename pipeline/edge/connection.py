@@ -28,7 +28,10 @@ LINGER_S = 2.0  # for the reader of a last answer, before the connection is clos
 WRITE_BUFFER = 64 << 10  # of answers that are not taken: then no more requests are read
 
 _WANTED = frozenset(
-    (b"authorization", b"content-length", b"content-type", b"host", b"origin", b"x-forwarded-for", b"expect")
+    (
+        *(b"authorization", b"content-length", b"content-type", b"expect", b"host", b"origin", b"x-forwarded-for"),
+        *(b"connection", b"upgrade", b"sec-websocket-key", b"sec-websocket-version"),
+    )
 )
 log = structlog.get_logger(__name__)
 
@@ -45,9 +48,8 @@ class HttpConnection(asyncio.Protocol):
         self._transport: asyncio.Transport
         self._address = ""
         self._request = Request()
-        self._raw = b""  # of a first request, for a WebSocket
         self._head_bytes = self._headers = self._header_bytes = 0
-        self._in_head = self._is_first = True
+        self._in_head = True
         self._problem: ProblemError | None = None
         self._most_body = 0
         self._serving: Request | None = None
@@ -80,12 +82,10 @@ class HttpConnection(asyncio.Protocol):
             self._wait(self._site.request_s)
         if self._in_head:
             self._head_bytes += len(data)
-            if self._is_first:
-                self._raw += data
         try:
             self._parser.feed_data(data)
-        except httptools.HttpParserUpgrade:
-            self._upgrade()
+        except httptools.HttpParserUpgrade as upgrade:
+            self._upgrade(data[upgrade.args[0] :])
             return
         except httptools.HttpParserCallbackError:
             log.exception("a bug ended a connection")
@@ -158,10 +158,9 @@ class HttpConnection(asyncio.Protocol):
 
     def on_message_complete(self) -> None:
         """Serve the request, when those before it are served."""
-        self._head_bytes = 0
+        self._head_bytes, self._in_head = 0, True
         if self._ending or self._parser.should_upgrade():
             return
-        self._is_first, self._raw = False, b""
         request = self._request
         if self._problem is not None:
             self._problems[request] = self._problem
@@ -217,11 +216,11 @@ class HttpConnection(asyncio.Protocol):
             self._transport.write_eof()
         self._wait(LINGER_S)
 
-    def _upgrade(self) -> None:
-        """Hand the connection over to a WebSocket."""
+    def _upgrade(self, rest: bytes) -> None:
+        """Hand the connection over to a WebSocket, with what was read after the request."""
         request = self._request
-        if not self._is_first or request.method != "GET":
-            self._end(ProblemError(HTTPStatus.BAD_REQUEST, "open a WebSocket, by GET, on a connection of its own"))
+        if request.method != "GET" or self._serving is not None:
+            self._end(ProblemError(HTTPStatus.BAD_REQUEST, "open a WebSocket by GET, when all else is answered"))
             return
         try:
             poll_id = self._door.poll_of_socket(request)
@@ -229,7 +228,7 @@ class HttpConnection(asyncio.Protocol):
             self._end(problem)
             return
         self._site.closed(self)
-        self._site.open_socket(self._transport, poll_id, request, self._raw)
+        self._site.open_socket(self._transport, poll_id, request, rest)
 
     # What the site calls.
 

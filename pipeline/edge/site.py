@@ -7,7 +7,7 @@ from contextlib import suppress
 from pipeline.domain.poll import PollId
 from pipeline.edge.connection import HttpConnection
 from pipeline.edge.door import Door
-from pipeline.edge.messages import Request
+from pipeline.edge.messages import Request, handshake
 from pipeline.edge.results import Results
 from pipeline.edge.socket import VoterSocket
 from pipeline.settings import Settings
@@ -43,12 +43,12 @@ class Site:
         """Let go of a connection."""
         self._connections.discard(connection)
 
-    def open_socket(self, transport: asyncio.Transport, poll_id: PollId, request: Request, raw: bytes) -> None:
+    def open_socket(self, transport: asyncio.Transport, poll_id: PollId, request: Request, rest: bytes) -> None:
         """Go on with a connection as a WebSocket."""
         socket = VoterSocket(self, transport, poll_id, request)
         self._connections.add(socket)
         transport.set_protocol(socket)
-        socket.data_received(raw)
+        socket.data_received(handshake(request) + rest)
 
     async def sweep(self) -> None:
         """End, for ever, what has waited too long."""

@@ -71,7 +71,8 @@ class VoterSocket(asyncio.Protocol):
         for event in self._protocol.events_received():
             if isinstance(event, Handshake):
                 self._protocol.send_response(self._protocol.accept(event))
-                if self._wants_result:
+                self._flush()
+                if self._wants_result and not self._closing:
                     self._site.results.join(self._poll_id, self)
             elif not isinstance(event, Frame):  # a client has no responses to give
                 self._protocol.fail(POLICY)

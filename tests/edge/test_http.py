@@ -1,11 +1,15 @@
 """Votes over HTTP, on real parts: what is acknowledged is counted once, and what is refused is told why."""
 
 import asyncio
+import re
 import uuid
 
+import orjson
 import pytest
+from jsonschema import Draft202012Validator
 
 from pipeline.domain.outcome import Outcome
+from pipeline.edge.ballots import ForwardedBallot, PostedBallot
 from pipeline.edge.polls import LOOK_EVERY_S
 from pipeline.edge.tokens import REVOKED_KEY, Tokens
 from pipeline.ledger.connection import connect
@@ -13,6 +17,7 @@ from pipeline.local.ports import free_port
 from pipeline.local.stack import LocalStack
 from tests.workers import folded, found_in_redis
 
+from .test_bad_input import BODIES, REQUESTS
 from .viewers import TOKEN_KEYS, Edge, ballot, edge_running
 
 pytestmark = [pytest.mark.real, pytest.mark.timeout(60)]
@@ -148,3 +153,23 @@ async def test_many_processes_share_a_port(system: LocalStack, edge: Edge) -> No
             answers = await asyncio.gather(*[viewer.post(ballot(), Connection="close") for _ in range(20)])
             assert {status for status, _, _ in answers} == {202}
             await asyncio.to_thread(first.stop)
+
+
+async def test_the_openapi_document_tells_what_is_answered(edge: Edge) -> None:
+    async with edge.session.get(f"{edge.url}/openapi.json") as answer:
+        text = await answer.read()
+    document = orjson.loads(text)
+    schemas = document["components"]["schemas"]
+    for reference in set(re.findall(rb'"#/([^"]+)"', text)):
+        found = document
+        for part in reference.decode().split("/"):
+            found = found[part]
+    assert set(schemas["Ballot"]["properties"]) == set(PostedBallot.__struct_fields__)
+    assert set(schemas["ForwardedBallot"]["properties"]) == set(ForwardedBallot.__struct_fields__)
+    post = document["paths"]["/v1/shows/{show}/polls/{poll}/votes"]["post"]["responses"]
+    assert {str(status) for _, status, _ in BODIES} <= set(post)
+    assert {str(status) for _, _, status in REQUESTS if status not in {0, 426}} <= set(post)
+    validate = Draft202012Validator({**schemas["Problem"], "additionalProperties": False}).validate
+    for content in (ballot(option_id="nobody"), ballot(voter=7), b"{"):
+        validate((await edge.post(content))[1])
+    validate((await edge.post([ballot(option_id="nobody")], Authorization=bearer()))[1])
