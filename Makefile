@@ -59,7 +59,8 @@ format: $(STAMP) ## format and mend what can be mended
 	$(BIN)/ruff check --fix
 
 .PHONY: bench
-bench: $(STAMP) ## measure: tally, archive, live, the whole system (minutes)
+bench: $(STAMP) ## measure: edge, tally, archive, live, the whole system (minutes)
+	$(BIN)/python -m bench.edge
 	$(BIN)/python -m bench.tally
 	$(BIN)/python -m bench.archive
 	$(BIN)/python -m bench.live

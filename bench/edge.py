@@ -1,4 +1,4 @@
-"""The edge beside a Node.js edge with the same guarantees: `python -m bench.edge`.
+"""The edge beside others with the same guarantees, in Node.js and behind uvicorn: `python -m bench.edge`.
 
 Votes are sent by `airtally load` over real connections, from a process of its own, to one process at a time; broker and
 generator share the machine's cores. For each server and round: as many votes as go through 200 connections (saturation), then
@@ -77,7 +77,7 @@ class Server:
 
 def main(rounds: int = 3, seconds: float = 8.0, sockets: int = 19_000, overload: float = 20.0) -> None:
     """Measure all of it."""
-    node = _node()
+    starts = [_ours, _asgi_running, *_node()]
     with system(Part.KAFKA, Part.REDIS) as stack, multiprocessing.get_context("spawn").Pool(1) as pool:
         found = settings_of(stack, "bench-edge")
         asyncio.run(_open(stack, found))
@@ -96,11 +96,10 @@ def main(rounds: int = 3, seconds: float = 8.0, sockets: int = 19_000, overload:
             return seen
 
         for number in range(rounds):
-            for start in (_ours, node) if number % 2 == 0 else (node, _ours):
-                if start is not None:
-                    with start(stack, found) as server:
-                        rows.append(_round(server, play, seconds))
-                        console.print(rows[-1], highlight=False)
+            for start in starts if number % 2 == 0 else reversed(starts):
+                with start(stack, found) as server:
+                    rows.append(_round(server, play, seconds))
+                    console.print(rows[-1], highlight=False)
         more = _compared(rows)
         with _ours(stack, found) as server:
             best = statistics.median(row["single_per_s"] for row in rows if row["server"] == "airtally")
@@ -162,14 +161,16 @@ def _compared(rows: list[dict[str, Any]]) -> dict[str, Any]:
         }
         for name in dict.fromkeys(row["server"] for row in rows)
     }
+    compared = ("single_per_s", "single_cpu_us", "at_70_p99_ms", "arrays_votes_per_s", "arrays_cpu_us")
     ours = [row for row in rows if row["server"] == "airtally"]
-    nodes = [row for row in rows if row["server"] == "node"]
-    ratios = {
-        column: round(statistics.median(our[column] / node[column] for our, node in zip(ours, nodes, strict=True)), 2)
-        for column in ("single_per_s", "single_cpu_us", "at_70_p99_ms", "arrays_votes_per_s", "arrays_cpu_us")
-        if nodes
-    }
-    return {"medians": medians, "airtally_to_node": ratios}
+    ratios = {}
+    for name in medians.keys() - {"airtally"}:
+        pairs = list(zip(ours, (row for row in rows if row["server"] == name), strict=True))
+        ratios[f"airtally_to_{name}"] = {
+            column: round(statistics.median(our[column] / other[column] for our, other in pairs), 2)
+            for column in compared
+        }
+    return {"medians": medians, **ratios}
 
 
 def _storm(server: Server, play: Callable[[Plan, Server], dict[str, Any]], sockets: int) -> dict[str, Any]:
@@ -218,45 +219,49 @@ def _ours(stack: LocalStack, found: Settings) -> Iterator[Server]:
         child.stop()
 
 
-def _node() -> Callable[[LocalStack, Settings], contextlib.AbstractContextManager[Server]] | None:
-    """Get the Node.js edge ready; None: there is no Node.js here."""
+def _node() -> list[Callable[[LocalStack, Settings], contextlib.AbstractContextManager[Server]]]:
+    """Get the Node.js edge ready, if there is Node.js here."""
     if shutil.which("node") is None or shutil.which("npm") is None:
         console.print("node and npm are not installed: measured without the Node.js edge")
-        return None
+        return []
     subprocess.run(["npm", "ci", "--no-audit", "--no-fund", "--silent"], cwd=NODE, check=True, timeout=300)
-    return _node_running
+    return [_node_running]
+
+
+def _node_running(stack: LocalStack, found: Settings) -> contextlib.AbstractContextManager[Server]:
+    return _peer(stack, found, "node", ["node", str(NODE / "server.mjs")])
+
+
+def _asgi_running(stack: LocalStack, found: Settings) -> contextlib.AbstractContextManager[Server]:
+    return _peer(stack, found, "asgi", [sys.executable, "-m", "bench.peers.asgi_edge"])
 
 
 @contextlib.contextmanager
-def _node_running(stack: LocalStack, found: Settings) -> Iterator[Server]:
+def _peer(stack: LocalStack, found: Settings, name: str, command: list[str]) -> Iterator[Server]:
+    """Run another edge, on a topic of its own, until the block ends. It says `ready`."""
     port = free_port()
     environment = {
         **os.environ,
         **ENVIRONMENT,
         "AIRTALLY_KAFKA": found.kafka or "",
-        "AIRTALLY_TOPIC": f"{found.topic}-node",
+        "AIRTALLY_TOPIC": f"{found.topic}-peers",
         "AIRTALLY_EDGE_PORT": str(port),
         "PEER_OPTIONS": ",".join(OPTIONS),
         "NODE_ENV": "production",
     }
-    log = (stack.folder / "node.log").open("ab")
-    with (
-        log,
-        subprocess.Popen(
-            ["node", str(NODE / "server.mjs")], env=environment, stdout=subprocess.PIPE, stderr=log
-        ) as child,
-    ):
+    log = (stack.folder / f"{name}.log").open("ab")
+    with log, subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=log) as child:
         try:
             assert child.stdout is not None
-            assert child.stdout.readline().strip() == b"ready", "the Node.js edge did not start"
-            yield Server("node", f"http://127.0.0.1:{port}", child.pid)
+            assert child.stdout.readline().strip() == b"ready", f"{name} did not start: {log.name}"
+            yield Server(name, f"http://127.0.0.1:{port}", child.pid)
         finally:
             child.kill()
 
 
 async def _open(stack: LocalStack, found: Settings) -> None:
     """Make a topic for each, and open the poll in ours."""
-    for settings in (found, found.model_copy(update={"topic": f"{found.topic}-node"})):
+    for settings in (found, found.model_copy(update={"topic": f"{found.topic}-peers"})):
         async with open_topics(settings) as topics:
             await topics.create()
     async with Publisher(found) as publisher:
