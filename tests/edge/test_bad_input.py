@@ -10,9 +10,9 @@ import pytest
 
 from pipeline.local.stack import LocalStack
 
-from .viewers import Edge, ballot, close, edge_running
+from .viewers import WAIT_S, Edge, ballot, close, edge_running
 
-pytestmark = [pytest.mark.real, pytest.mark.timeout(60)]
+pytestmark = [pytest.mark.real, pytest.mark.timeout(180)]
 
 DEEP = b'{"vote_id":' + b"[" * 2_000
 UUID = str(uuid.uuid4())
@@ -106,7 +106,7 @@ async def test_bodies(edge: Edge) -> None:
 @pytest.fixture(scope="session")
 def hurried(system: LocalStack, edge_settings: Any) -> Any:
     """An edge that does not wait as long as one on the air."""
-    with edge_running(system, edge_settings, AIRTALLY_EDGE_REQUEST_S="1", AIRTALLY_EDGE_ADDRESS_BURST="1000000") as (
+    with edge_running(system, edge_settings, AIRTALLY_EDGE_REQUEST_S="3", AIRTALLY_EDGE_ADDRESS_BURST="1000000") as (
         url,
         _,
     ):
@@ -118,7 +118,7 @@ async def test_requests(hurried: str, edge: Edge) -> None:
     before = await edge.ends()
     answers = await asyncio.gather(
         *[
-            hurried_edge.raw(*[chunk.replace(b"POLL", edge.poll_id.poll_id.encode()) for chunk in chunks], then_s=15)
+            hurried_edge.raw(*[chunk.replace(b"POLL", edge.poll_id.poll_id.encode()) for chunk in chunks])
             for _, chunks, _ in REQUESTS
         ]
     )
@@ -141,7 +141,7 @@ async def test_requests_that_do_not_wait_for_answers_are_answered_in_their_order
     for part in (requests[:100], requests[100:777], requests[777:]):
         writer.write(part)
         await asyncio.sleep(0.02)
-    answered = await asyncio.wait_for(reader.read(), 10)
+    answered = await asyncio.wait_for(reader.read(), WAIT_S)
     await close(writer)
     assert re.findall(rb"HTTP/1.1 (\d+)", answered) == [b"202", b"422", b"202", b"202"]
 
@@ -154,6 +154,6 @@ async def test_no_byte_of_noise_is_too_much(edge: Edge) -> None:
     for index in range(0, len(request), 3):
         changed = bytearray(request)
         changed[index] ^= 0x55
-        status, _ = await edge.raw(bytes(changed) + b"\r\n" * 40, then_s=12)
+        status, _ = await edge.raw(bytes(changed) + b"\r\n" * 40)
         assert status < 500, bytes(changed)
     assert (await edge.post(ballot()))[0] == 202

@@ -17,11 +17,11 @@ from tests.workers import folded
 from .test_http import bearer
 from .viewers import Edge, edge_running
 
-pytestmark = [pytest.mark.real, pytest.mark.timeout(90)]
+pytestmark = [pytest.mark.real, pytest.mark.timeout(180)]
 
 
 def plan_of(edge: Edge, url: str, **fields: object) -> Plan:
-    plan = Plan(url, edge.poll_id, ("ada", "bo"), per_s=400, seconds=3, connections=50, timeout_s=2, tries=10)
+    plan = Plan(url, edge.poll_id, ("ada", "bo"), per_s=400, seconds=3, connections=50, tries=30, patience_s=60)
     return replace(plan, **fields)  # type: ignore[arg-type]
 
 
@@ -38,7 +38,7 @@ async def play(plan: Plan) -> Oracle:
     if plan.is_socket:
         assert await crowd.connect() == plan.connections
     try:
-        return await asyncio.wait_for(crowd.play(), 60)
+        return await asyncio.wait_for(crowd.play(), 120)
     finally:
         await crowd.close()
 

@@ -2,6 +2,7 @@
 
 import asyncio
 import re
+import time
 import uuid
 
 import orjson
@@ -10,7 +11,6 @@ from jsonschema import Draft202012Validator
 
 from pipeline.domain.outcome import Outcome
 from pipeline.edge.ballots import ForwardedBallot, PostedBallot
-from pipeline.edge.polls import LOOK_EVERY_S
 from pipeline.edge.tokens import REVOKED_KEY, Tokens
 from pipeline.ledger.connection import connect
 from pipeline.local.ports import free_port
@@ -20,7 +20,7 @@ from tests.workers import folded, found_in_redis
 from .test_bad_input import BODIES, REQUESTS
 from .viewers import TOKEN_KEYS, Edge, ballot, edge_running
 
-pytestmark = [pytest.mark.real, pytest.mark.timeout(60)]
+pytestmark = [pytest.mark.real, pytest.mark.timeout(180)]
 
 
 def bearer(keys: str = TOKEN_KEYS, edge_id: str = "front-1", days: float = 1) -> str:
@@ -77,10 +77,11 @@ async def test_a_vote_outside_its_poll_is_told_so_but_a_retry_of_one_inside_is_n
 
 
 async def test_an_announced_end_is_told_when_it_has_come(edge: Edge) -> None:
-    closing = asyncio.create_task(edge.close_poll(in_ms=1500))
-    await asyncio.sleep(4 * LOOK_EVERY_S)
-    assert (await edge.post(ballot()))[0] == 202
+    closing = asyncio.create_task(edge.close_poll(in_ms=3000))
+    await asyncio.sleep(1)
+    status, told, _ = await edge.post(ballot())
     closed_at = await closing
+    assert status == 202 or told["closed_at"] == closed_at  # on a slow machine the end may have come
     _, content, _ = await edge.post(ballot())
     assert content["closed_at"] == closed_at
 
@@ -101,17 +102,17 @@ async def test_tokens_expire_are_revoked_and_outlive_the_change_of_a_key(edge: E
     assert (await edge.post([ballot()], Authorization=good))[0] == 202
     client = connect(edge.settings)
     await client.sadd(REVOKED_KEY, "front-2")
-    await asyncio.sleep(4 * LOOK_EVERY_S)
-    assert (await edge.post([ballot()], Authorization=good))[0] == 401
+    await edge.until(401, [ballot()], edge.path, Authorization=good)
     assert (await edge.post([ballot()], Authorization=bearer()))[0] == 202
     await client.aclose()
 
 
 async def test_a_voter_has_a_rate(edge: Edge) -> None:
     voter = f"impatient {uuid.uuid4()}"
-    answers = [await edge.post(ballot(voter=voter)) for _ in range(12)]
+    began = time.monotonic()
+    answers = await asyncio.gather(*[edge.post(ballot(voter=voter)) for _ in range(60)])
     refused = [(content, headers) for status, content, headers in answers if status == 429]
-    assert 1 <= len(refused) <= 2
+    assert -1 <= 60 - len(refused) - 10 <= time.monotonic() - began + 1  # ten at once, then one a second
     content, headers = refused[-1]
     assert content["type"] == "urn:airtally:problem:too-many-votes"
     assert 0 < content["retry_after_ms"] <= 2_000

@@ -21,7 +21,7 @@ from tests.workers import eventually
 
 from .viewers import EDGE
 
-pytestmark = [pytest.mark.real, pytest.mark.timeout(90)]
+pytestmark = [pytest.mark.real, pytest.mark.timeout(180)]
 
 
 def ballot(**fields: Any) -> Ballot:

@@ -17,9 +17,9 @@ from pipeline.live.keys import live_key
 from pipeline.local.stack import LocalStack
 from tests.workers import folded
 
-from .viewers import Edge, ballot, edge_running
+from .viewers import WAIT_S, Edge, ballot, edge_running
 
-pytestmark = [pytest.mark.real, pytest.mark.timeout(60)]
+pytestmark = [pytest.mark.real, pytest.mark.timeout(180)]
 
 
 def socket(edge: Edge, query: str = "", **headers: str) -> Any:
@@ -28,7 +28,7 @@ def socket(edge: Edge, query: str = "", **headers: str) -> Any:
 
 
 async def told(connection: aiohttp.ClientWebSocketResponse) -> Any:
-    return await connection.receive_json(timeout=10)
+    return await connection.receive_json(timeout=WAIT_S)
 
 
 async def test_votes_go_up_and_each_is_answered(edge: Edge) -> None:
@@ -73,7 +73,7 @@ async def test_what_is_no_vote_is_told_so_and_the_connection_stays(edge: Edge) -
 async def test_what_is_no_message_of_ours_ends_the_connection(edge: Edge, content: bytes | str, code: int) -> None:
     async with socket(edge) as connection:
         await (connection.send_bytes(content) if isinstance(content, bytes) else connection.send_str(content))
-        await connection.receive(timeout=10)
+        await connection.receive(timeout=WAIT_S)
         assert connection.close_code == code
 
 
@@ -141,7 +141,7 @@ async def test_it_is_told_to_connect_elsewhere_when_its_edge_ends(system: LocalS
             await connection.send_json(ballot())
             stopping = asyncio.create_task(asyncio.to_thread(child.stop))
             assert (await told(connection))["status"] == 202
-            await connection.receive(timeout=10)
+            await connection.receive(timeout=WAIT_S)
             assert connection.close_code == 1001
             await stopping
 

@@ -25,7 +25,7 @@ from tests.workers import start
 SECRET = "a secret of the tests, which is long enough"
 TOKEN_KEYS = "new:0123456789abcdef0123456789abcdef,old:fedcba9876543210fedcba9876543210"
 EDGE: dict[str, Any] = {"edge_secret": SECRET, "edge_token_keys": TOKEN_KEYS}
-WAIT_S = 20.0
+WAIT_S = 60.0
 
 
 @contextlib.contextmanager
@@ -84,10 +84,10 @@ class Edge:
         await self.until(409, ballot(option_id="nobody"), self.path)
         return closed_at
 
-    async def until(self, status: int, content: object, path: str) -> None:
-        """Send what is never taken until it is refused as it should be."""
+    async def until(self, status: int, content: object, path: str, **headers: str) -> None:
+        """Send again until it is answered as it should be."""
         deadline = time.monotonic() + WAIT_S
-        while (last := await self.post(content, path))[0] != status:
+        while (last := await self.post(content, path, **headers))[0] != status:
             assert time.monotonic() < deadline, last
             await asyncio.sleep(0.05)
 
@@ -105,7 +105,7 @@ class Edge:
         async with LogOffsets(self.settings) as offsets:
             return dict(await offsets.end())
 
-    async def raw(self, *chunks: bytes, then_s: float = 5.0) -> tuple[int, Any]:
+    async def raw(self, *chunks: bytes, then_s: float = WAIT_S) -> tuple[int, Any]:
         """Send bytes as they are; give the first answer's status and content. Status 0: closed without one."""
         where = urlsplit(self.url)
         reader, writer = await asyncio.open_connection(where.hostname, where.port)
