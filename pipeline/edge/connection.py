@@ -1,7 +1,7 @@
 """An HTTP/1.1 connection: parsed by httptools (Node's parser), served without a task, bounded in every direction.
 
-A request costs one pass over its bytes and a callback when Kafka has the vote. That is half of the processor time that an
-ASGI server spends on the same vote (``bench/edge.py`` compares them), and the reason for having this.
+A request costs one pass over its bytes and a callback when Kafka has the vote. An ASGI server spends a scope, a task and some
+awaits besides, which is as much again (``bench/edge.py`` compares them), and the reason for having this.
 """
 
 import asyncio
