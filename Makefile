@@ -59,9 +59,11 @@ format: $(STAMP) ## format and mend what can be mended
 	$(BIN)/ruff check --fix
 
 .PHONY: bench
-bench: $(STAMP) ## measure Airtally: tally, archive, live, whole, growth, model (about 12 minutes on a quiet machine)
+bench: $(STAMP) ## measure Airtally: edge, tally, archive, live, whole, growth, model, audit (some 15 minutes on a quiet machine)
+	$(BIN)/python -m bench.edge
 	$(BIN)/python -m bench.tally
 	$(BIN)/python -m bench.archive
+	$(BIN)/python -m bench.audit
 	$(BIN)/python -m bench.live
 	$(BIN)/python -m bench.whole
 	$(BIN)/python -m bench.growth

@@ -13,11 +13,11 @@ from typing import Any, Self
 
 from aiokafka import AIOKafkaProducer
 from aiokafka.errors import KafkaError
-from aiokafka.partitioner import murmur2
 
 from pipeline.domain.record import Marker, Vote, encode
 from pipeline.errors import PublishError
 from pipeline.log.connection import client_options, unavailable_if_down
+from pipeline.log.partitioner import java_partition
 from pipeline.settings import Settings
 
 KeyValue = tuple[bytes | None, bytes | None]
@@ -26,10 +26,7 @@ MAX_REQUEST_BYTES = 2 << 20  # as the topic's max.message.bytes
 BATCH_BYTES = 256 << 10
 
 
-@lru_cache(maxsize=1 << 20)
-def partition_of(key: bytes, partitions: int) -> int:
-    """Give the partition of a key as Kafka's Java client does (murmur2, positive, modulo)."""
-    return int(murmur2(key) & 0x7FFFFFFF) % partitions
+partition_of = lru_cache(maxsize=1 << 20)(java_partition)  # simulated voters come again and again
 
 
 class Publisher:

@@ -6,12 +6,16 @@ import uuid
 
 import confluent_kafka
 import pytest
+from aiokafka.partitioner import murmur2 as aiokafka_murmur2
+from hypothesis import given
+from hypothesis import strategies as st
 
 from pipeline.domain.outcome import Outcome
 from pipeline.domain.poll import PollId
 from pipeline.domain.record import Option, PollClosed, PollFinal, PollOpened, Vote, encode
 from pipeline.local.stack import LocalStack
 from pipeline.log.offsets import LogOffsets
+from pipeline.log.partitioner import murmur2
 from pipeline.log.publisher import BATCH_BYTES, Publisher, partition_of
 from pipeline.settings import Settings
 from tests.workers import folded, found_in_redis, running
@@ -24,6 +28,11 @@ from tests.workers import folded, found_in_redis, running
 )
 def test_partitions_are_those_of_the_java_client(key: str, hash_: int) -> None:
     assert partition_of(key.encode(), 1000) == (hash_ & 0x7FFFFFFF) % 1000
+
+
+@given(st.binary(max_size=200))
+def test_the_hash_is_that_of_aiokafka(key: bytes) -> None:
+    assert murmur2(key) == aiokafka_murmur2(key) & 0xFFFFFFFF
 
 
 def now_ms() -> int:
