@@ -202,7 +202,8 @@ class _Group:
     def finish(self, epoch: int) -> VoteGroup:
         votes, size_ms = self.votes, self.poll.rules.window_ms
         # A vote's window is spelt out here: a call for each vote would cost as much as all the rest of this function.
-        cells = [(vote.option_id, vote.cast_at - vote.cast_at % size_ms) for vote in votes]
+        starts = [vote.cast_at - vote.cast_at % size_ms for vote in votes]
+        cells = list(zip([vote.option_id for vote in votes], starts, strict=True))
         index = {cell: number for number, cell in enumerate(dict.fromkeys(cells))}
         return VoteGroup(
             poll_id=self.poll.id,
@@ -211,7 +212,7 @@ class _Group:
             vote_ids=bytes.fromhex("".join([vote.vote_id for vote in votes]).replace("-", "")),
             voter_ids=[vote.voter_id for vote in votes],
             cells=[Cell(*cell) for cell in index],
-            cell_of=[index[cell] for cell in cells],
+            cell_of=list(map(index.__getitem__, cells)),
         )
 
 

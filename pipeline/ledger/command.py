@@ -91,7 +91,7 @@ def pack_voters(voter_ids: Sequence[str]) -> bytes:
     more than ``LONGEST_PACKED_VOTER`` characters do not fit, and are all zeros here.
     """
     if set(map(len, voter_ids)) == {LONGEST_PACKED_VOTER}:  # as the edge makes them
-        return urlsafe_b64decode("".join(["AB" + voter_id for voter_id in voter_ids]))
+        return urlsafe_b64decode("AB" + "AB".join(voter_ids))
     return urlsafe_b64decode(
         "".join(
             [("B" + voter_id if len(voter_id) <= LONGEST_PACKED_VOTER else "").rjust(24, "A") for voter_id in voter_ids]
@@ -128,14 +128,17 @@ def _group(group: VoteGroup, names: Keys, key: _KeyList) -> dict[str, Any]:
         "votes_per_voter": group.votes_per_voter,
         "count_bytes": count_bytes(group.votes_per_voter),
         "size": len(group.voter_ids),
-        "long_voters": {
-            index: voter_id
-            for index, voter_id in enumerate(group.voter_ids, start=1)
-            if len(voter_id) > LONGEST_PACKED_VOTER
-        },
+        "long_voters": _long_voters(group.voter_ids),
         "cells": group.cells,
         "cell_of": group.cell_of,
     }
+
+
+def _long_voters(voter_ids: Sequence[str]) -> dict[int, str]:
+    """Give those that are not packed, by their place in the group, from 1."""
+    if max(map(len, voter_ids)) <= LONGEST_PACKED_VOTER:
+        return {}
+    return {place: voter for place, voter in enumerate(voter_ids, start=1) if len(voter) > LONGEST_PACKED_VOTER}
 
 
 def count_bytes(votes_per_voter: int) -> int:

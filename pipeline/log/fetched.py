@@ -15,6 +15,8 @@ from aiokafka.structs import TopicPartition
 from pipeline.domain.batch import Headers, RecordBatch
 from pipeline.errors import LogNotDenseError
 
+_NO_HEADERS: Headers = ()  # one for all: a list each would be a third of what the garbage collector has to look at
+
 
 class FetchedBatch:
     """Records `first_offset` to before `next_offset` of one partition, as fetched.
@@ -58,7 +60,7 @@ class FetchedBatch:
             times += [record.timestamp for record in records]
             keys += [record.key for record in records]
             values += [record.value for record in records]
-            headers += [record.headers for record in records]
+            headers += [record.headers or _NO_HEADERS for record in records]
         return RecordBatch(self.tp.topic, self.tp.partition, self.first_offset, times, keys, values, headers)
 
 
