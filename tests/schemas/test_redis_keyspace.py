@@ -18,7 +18,15 @@ DESCRIBED = dict(re.findall(r"^\| `(\{votes/7\}:[^`]+)` \| (\w+) \|", TEXT, re.M
 
 def test_every_key_is_described() -> None:
     keys, poll = Keys("votes", 7), PollId("<show>", "<poll>")
-    named = {keys.head, keys.polls, keys.poll(poll), keys.windows(poll), keys.edges(poll), keys.voters(poll), keys.more_voters(poll)}
+    named = {
+        keys.head,
+        keys.polls,
+        keys.poll(poll),
+        keys.windows(poll),
+        keys.edges(poll),
+        keys.voters(poll),
+        keys.more_voters(poll),
+    }
     named |= {key.replace(str(10**9), "<epoch>") for key in (keys.ids(poll, 10**9), keys.more_ids(poll, 10**9))}
     assert set(DESCRIBED) == named
 
