@@ -83,7 +83,7 @@ def _chunks(partition: int, votes_per_voter: int) -> Iterator[Chunk]:
         group = VoteGroup(
             POLL, 0, votes_per_voter, ids + said, people[:CHUNK_RECORDS], cells, rng.choices((0, 1), k=CHUNK_RECORDS)
         )
-        yield Chunk(partition, offset, offset + CHUNK_RECORDS, 0, {}, {}, [group], poll, [])
+        yield Chunk(partition, offset, offset + CHUNK_RECORDS, 0, {}, {}, {}, [group], poll, [])
         offset, poll, said = offset + CHUNK_RECORDS, [], ids[-16 * REPEATS :]
 
 

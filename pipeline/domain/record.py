@@ -24,6 +24,7 @@ MAX_VOTERS = 1000  # that one void names; more are more voids
 MAX_INSTANT_MS = 2**53 - 1  # what every JSON reader keeps exactly
 
 _ID = r"[a-z0-9][a-z0-9-]{0,62}"
+_VOTER = r"[A-Za-z0-9_-]{1,64}"
 _VOTER_LENGTHS = range(1, 65)
 _VOTER_BYTES = (string.ascii_letters + string.digits + "_-").encode()
 

@@ -35,7 +35,7 @@ def log_of(rng: random.Random, votes_per_voter: int, groups: int, size: int) -> 
         )
         forgotten = [(SONG, epoch - 2)] if epoch >= 2 else []
         poll_now = [poll] if not number else []
-        chunks.append(Chunk(PARTITION, offset, offset + size, 0, {}, {}, [group], poll_now, forgotten))
+        chunks.append(Chunk(PARTITION, offset, offset + size, 0, {}, {}, {}, [group], poll_now, forgotten))
         offset += size
     return chunks
 
@@ -67,10 +67,10 @@ async def test_a_voter_may_have_as_many_votes_as_rules_can_give(book: Book) -> N
     for number in range(70):
         ids = b"".join((1000 * number + index).to_bytes(16) for index in range(1000))
         group = VoteGroup(SONG, 0, 70_000, ids, ["ann"] * 1000, [CELLS[0]], [0] * 1000)
-        await book.apply(Chunk(PARTITION, 1000 * number, 1000 * number + 1000, 0, {}, {}, [group], [poll], []))
+        await book.apply(Chunk(PARTITION, 1000 * number, 1000 * number + 1000, 0, {}, {}, {}, [group], [poll], []))
     assert (await book.reading(SONG)).totals == {"ada": 70_000}
     more = VoteGroup(SONG, 0, 70_000, b"\xff" * 16, ["ann"], [CELLS[0]], [0])
-    await book.apply(Chunk(PARTITION, 70_000, 70_001, 0, {}, {}, [more], [], []))
+    await book.apply(Chunk(PARTITION, 70_000, 70_001, 0, {}, {}, {}, [more], [], []))
     reading = await book.reading(SONG)
     assert reading.totals == {"ada": 70_000}
     assert reading.outcomes[Outcome.OVER_LIMIT] == 1
