@@ -20,7 +20,7 @@ from pipeline.log.connection import client_options
 from pipeline.settings import Settings
 
 _PLAIN_TABLE = (
-    "CREATE TABLE plain (partition UInt32, offset UInt64, append_time DateTime64(3, 'UTC'), vote_id UUID, show_id String, "
+    "CREATE TABLE plain (partition UInt32, offset UInt64, append_time Int64, vote_id UUID, show_id String, "
     "poll_id String, option_id String, voter_id String, cast_at Int64, edge_id String, channel String) "
     "ENGINE = MergeTree ORDER BY (partition, offset)"
 )
@@ -60,7 +60,7 @@ async def plain_loop(found: Settings, records: int) -> float:
                     done += 1
                     if vote["type"] == "vote":
                         values = [vote[name] for name in _COLUMNS]
-                        rows.append([record.partition, record.offset, record.timestamp / 1000, *values])
+                        rows.append([record.partition, record.offset, record.timestamp, *values])
             if rows:
                 names = ["partition", "offset", "append_time", *_COLUMNS]
                 await asyncio.to_thread(client.insert, "plain", rows, column_names=names)
