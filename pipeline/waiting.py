@@ -2,8 +2,8 @@
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Awaitable, Callable
-from typing import TypeVar
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection
+from typing import Any, TypeVar
 
 import structlog
 from tenacity import AsyncRetrying, RetryCallState, retry_if_exception_type, wait_random_exponential
@@ -16,6 +16,7 @@ T = TypeVar("T")
 
 FIRST_WAIT_S = 0.05
 LONGEST_WAIT_S = 2.0
+CANCEL_AGAIN_S = 0.2
 
 log = structlog.get_logger(__name__)
 
@@ -38,9 +39,23 @@ async def repeating(call: Callable[[], None], every_s: float) -> AsyncIterator[N
     try:
         yield
     finally:
-        task.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
-            await task
+        await end_tasks([task])
+
+
+async def end_tasks(tasks: Collection[asyncio.Task[Any]]) -> None:
+    """Cancel tasks and wait until they have ended, whatever they ended with.
+
+    One request may be lost: a client library that catches everything while it makes a connection has swallowed it, and the
+    task goes on, in a rebalance that waits for it. So it is asked again.
+    """
+    left = set(tasks)
+    while left:
+        for task in left:
+            task.cancel()
+        done, left = await asyncio.wait(left, timeout=CANCEL_AGAIN_S)
+        for task in done:
+            if not task.cancelled():
+                task.exception()  # whoever made it knows of it
 
 
 def for_ever(health: Health, part: str) -> AsyncRetrying:
