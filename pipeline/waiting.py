@@ -48,14 +48,15 @@ async def end_tasks(tasks: Collection[asyncio.Task[Any]]) -> None:
     One request may be lost: a client library that catches everything while it makes a connection has swallowed it, and the
     task goes on, in a rebalance that waits for it. So it is asked again.
     """
-    left = set(tasks)
+    left = list(tasks)
     while left:
         for task in left:
             task.cancel()
-        done, left = await asyncio.wait(left, timeout=CANCEL_AGAIN_S)
-        for task in done:
-            if not task.cancelled():
-                task.exception()  # whoever made it knows of it
+        await asyncio.wait(left, timeout=CANCEL_AGAIN_S)
+        left = [task for task in left if not task.done()]
+    for task in tasks:
+        if not task.cancelled():
+            task.exception()  # whoever made it knows of it
 
 
 def for_ever(health: Health, part: str) -> AsyncRetrying:
