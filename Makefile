@@ -85,6 +85,10 @@ simulation: $(STAMP) ## a million steps of workers on simulated parts that fail 
 fuzz: $(STAMP) ## millions of mutated records through a tally and an archive that must agree (make fuzz RECORDS=100000 SEED=7)
 	$(BIN)/python -m tests.fuzz --records $(or $(RECORDS),3000000) --seed $(or $(SEED),1)
 
+.PHONY: faults
+faults: $(STAMP) ## break things in running shows and count what was lost (make faults ROUNDS=4: over 300 faults)
+	$(BIN)/python -m tests.faults --rounds $(or $(ROUNDS),1)
+
 .PHONY: clean
 clean: ## remove what was made here
 	rm -rf $(VENV) .airtally build dist bench/out .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
