@@ -25,7 +25,6 @@ import typer
 from bench.measuring import console, report, settings_of, system, until, usage, workload
 from pipeline.domain.poll import PollId
 from pipeline.domain.record import Vote, encode
-from pipeline.live.server import allow_connections
 from pipeline.local.ports import free_port
 from pipeline.local.stack import LocalStack, Part, Service
 from pipeline.log.publisher import Publisher
@@ -33,6 +32,7 @@ from pipeline.log.topics import open_topics
 from pipeline.settings import Settings
 from pipeline.show.player import Player
 from pipeline.show.script import Popularity, Script
+from pipeline.web.listening import allow_connections
 
 POLL = PollId("bench", "poll")
 PROBE_EVERY_S = 0.037  # not in step with the merges

@@ -19,6 +19,7 @@ stops a service at its start, or makes a service wait and try again.
     │   ├── LogReplacedError        the ledger or the archive is ahead of the log: the topic was made anew
     │   └── LogNotDenseError        offsets with holes: compaction or transactions
     ├── PublishError                a record was not acknowledged
+    │   └── BackpressureError       it was not even taken: too many are on their way already
     ├── PollError                   a poll's state forbids the command
     └── CertificateError            a certificate or a proof is not what it says
 """
@@ -84,6 +85,10 @@ class LogNotDenseError(LogError):
 
 class PublishError(AirtallyError):
     """Kafka did not acknowledge a record."""
+
+
+class BackpressureError(PublishError):
+    """Too many records are on their way to Kafka; this one was not taken. It may be published again, later."""
 
 
 class PollError(AirtallyError):

@@ -66,7 +66,25 @@ LIVE_READERS_DROPPED = Counter(
 )
 LIVE_EVENTS = Counter("airtally_live_events_total", "Events handed to readers; a slow reader gets fewer, newer ones")
 
-# Both.
+# Edge: from viewers to the log.
+EDGE_VOTES = Counter(
+    "airtally_edge_votes_total",
+    "Votes acknowledged by Kafka (accepted), and requests refused, by reason (poll-closed, too-many-votes, ...)",
+    ["answer"],
+)
+EDGE_IN_FLIGHT = Gauge("airtally_edge_in_flight_votes", "Votes on their way to Kafka")
+EDGE_CONNECTIONS = Gauge("airtally_edge_connections", "Open connections, by kind (http, socket)", ["kind"])
+EDGE_CONNECTIONS_REFUSED = Counter(
+    "airtally_edge_connections_refused_total", "Connections closed as they came, because there were too many"
+)
+PUBLISH_SECONDS = Histogram(
+    "airtally_publish_seconds", "From handing a batch of votes to Kafka to its acknowledgement", buckets=_SECONDS
+)
+PUBLISH_RECORDS = Histogram(
+    "airtally_publish_batch_records", "Votes in a batch", buckets=(1, 2, 5, 10, 20, 50, 100, 200, 500, 1000)
+)
+
+# All.
 RETRIES = Counter(
     "airtally_retries_total", "Calls that had to be made again, by the part that did not answer", ["part"]
 )

@@ -54,14 +54,38 @@ class Settings(BaseSettings):
     live_port: Port = 8090  # 0: any free one
     live_readers: Annotated[int, Field(ge=1)] = 10_000  # event streams at once; more are told to come again
 
+    # The edge's door: viewers' votes, and edges in front of it.
+    edge_host: str = "127.0.0.1"
+    edge_port: Port = 8091  # 0: any free one
+    edge_share_port: bool = False  # several processes of a machine on one port (SO_REUSEPORT)
+    edge_id: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]{0,62}$")] = "edge-1"
+    edge_secret: SecretStr | None = None  # root of the voters' pseudonyms, the same at all edges
+    edge_token_keys: SecretStr | None = None  # of the tokens of edges in front: "name:key,name:key", the first signs
+    edge_public: bool = True  # False: nobody votes without a token
+    edge_origins: str = ""  # whose pages may vote (CORS): "https://vote.example,https://www.example", or "*"
+    edge_proxies: str = ""  # addresses whose X-Forwarded-For is believed: "10.0.0.7,10.0.0.8"
+    edge_connections: Annotated[int, Field(ge=1)] = 20_000  # at once; more are closed as they come
+    edge_in_flight: Annotated[int, Field(ge=500)] = 30_000  # votes on their way to Kafka; more are told to come again
+    edge_request_s: Annotated[float, Field(gt=0)] = 10.0  # for a whole request to arrive
+    edge_answer_s: Annotated[float, Field(gt=0)] = 10.0  # a vote that Kafka has not acknowledged by then is told so
+    edge_drain_s: Annotated[float, Field(ge=0)] = 20.0  # for what is in flight when the service is told to stop
+    edge_lame_duck_s: Annotated[float, Field(ge=0)] = 0.0  # before that: not ready, but still taking votes
+    edge_voter_per_s: Annotated[float, Field(gt=0)] = 1.0
+    edge_voter_burst: Annotated[float, Field(ge=1)] = 10.0
+    edge_address_per_s: Annotated[float, Field(gt=0)] = 50.0  # a carrier has thousands of viewers behind one address
+    edge_address_burst: Annotated[float, Field(ge=1)] = 500.0
+    edge_front_per_s: Annotated[float, Field(gt=0)] = 200_000.0  # votes of one edge in front
+    edge_front_burst: Annotated[float, Field(ge=500)] = 400_000.0
+
     log_format: Literal["auto", "json", "console"] = "auto"
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
 
     @field_validator("redis_url")
     @classmethod
     def _redis_scheme(cls, url: str | None) -> str | None:
-        if url is not None and not url.startswith(("redis://", "rediss://", "unix://")):
-            raise ValueError("must begin with redis://, rediss:// or unix://")
+        schemes = ("redis://", "rediss://", "unix://", "redis+cluster://", "rediss+cluster://")
+        if url is not None and not url.startswith(schemes):
+            raise ValueError(f"must begin with {', '.join(schemes[:-1])} or {schemes[-1]}")
         return url
 
     @field_validator("clickhouse_url")

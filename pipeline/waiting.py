@@ -39,9 +39,7 @@ async def repeating(call: Callable[[], None], every_s: float) -> AsyncIterator[N
     try:
         yield
     finally:
-        task.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
-            await task
+        await end([task])
 
 
 async def end(tasks: Collection[asyncio.Task[Any]]) -> None:

@@ -11,8 +11,8 @@ from pipeline.errors import SettingError
 class Costs(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Seconds of one core for each vote, unless a name says otherwise.
 
-    The defaults are what `python -m bench.model` printed on two cores of a virtual machine, with all parts on it, and other
-    work beside them: rather high. Yours differ: measure them, and give the file to `airtally plan --costs`.
+    The defaults are what `python -m bench.model` printed on two cores of a virtual machine with all parts, the publisher and
+    other work on it: rather high. Yours differ: measure them, and give the file to `airtally plan --costs`.
     """
 
     publish_s: float = 10.1e-6  # its publisher, and its append at the broker

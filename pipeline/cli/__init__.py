@@ -3,17 +3,18 @@
 import typer
 
 from pipeline import __version__
-from pipeline.cli import polls
+from pipeline.cli import edge_token, polls
 from pipeline.cli.audit import audit
 from pipeline.cli.certificates import certify, keygen, prove, verify
 from pipeline.cli.context import console
 from pipeline.cli.demo import demo
 from pipeline.cli.doctor import doctor
+from pipeline.cli.load import load
 from pipeline.cli.local import down, status, up
 from pipeline.cli.plan import plan
 from pipeline.cli.rebuild import rebuild
 from pipeline.cli.results import result
-from pipeline.cli.services import archive, init, live, tally
+from pipeline.cli.services import archive, edge, init, live, tally
 from pipeline.cli.simulate import simulate
 from pipeline.cli.voids import reinstate, void
 
@@ -50,8 +51,10 @@ for function, panel in (
     (tally, SERVICES),
     (archive, SERVICES),
     (live, SERVICES),
+    (edge, SERVICES),
     (plan, SHOW),
     (simulate, SHOW),
+    (load, SHOW),
     (result, SHOW),
     (audit, PROOF),
     (certify, PROOF),
@@ -64,6 +67,7 @@ for function, panel in (
 polls.app.command()(void)
 polls.app.command()(reinstate)
 app.add_typer(polls.app, name="poll", rich_help_panel=SHOW)
+app.add_typer(edge_token.app, name="edge-token", rich_help_panel=SERVICES)
 
 
 def main() -> None:

@@ -1,4 +1,4 @@
-"""`airtally init`, `tally`, `archive`, `live`: what production runs."""
+"""`airtally init`, `tally`, `archive`, `live`, `edge`: what production runs."""
 
 # Each command imports its own stage: Faust and PyArrow take a second to load, and `--help` needs neither.
 # ruff: noqa: PLC0415
@@ -73,3 +73,18 @@ async def live() -> None:
     found = settings()
     logs.configure(found, "live")
     await live_service.run(found)
+
+
+@command
+async def edge() -> None:
+    """Take viewers' votes over HTTP and WebSocket, and publish them.
+
+    Port 8091 of this machine (AIRTALLY_EDGE_HOST, AIRTALLY_EDGE_PORT), health and metrics on port 9104 (AIRTALLY_HEALTH_PORT).
+    Needs AIRTALLY_EDGE_SECRET. One process uses one core: run several, on ports of their own or on one
+    (AIRTALLY_EDGE_SHARE_PORT). On SIGTERM it takes no new connections, answers what is in flight, and ends.
+    """
+    from pipeline.edge import service as edge_service
+
+    found = settings()
+    logs.configure(found, "edge")
+    await edge_service.run(found)

@@ -16,9 +16,10 @@ from pipeline.errors import UnavailableError
 from pipeline.live.edges import EdgeReader
 from pipeline.live.hub import Hub
 from pipeline.live.pages import routes as page_routes
-from pipeline.live.problems import ProblemError, away, on_bug, on_http_exception, on_problem
+from pipeline.live.problems import on_bug, on_http_exception, on_problem
 from pipeline.live.stream import EventStream
 from pipeline.live.view import View
+from pipeline.web.problems import ProblemError, away
 
 _OPENAPI = (files("pipeline.live") / "openapi.json").read_bytes()
 

@@ -2,7 +2,6 @@
 
 import asyncio
 import contextlib
-import resource
 import signal
 import socket
 from collections.abc import Iterator
@@ -10,11 +9,10 @@ from collections.abc import Iterator
 import uvicorn
 from starlette.types import ASGIApp
 
-from pipeline.errors import PortInUseError
 from pipeline.live.hub import Hub
+from pipeline.web.listening import BACKLOG
 
 GRACE_S = 3
-BACKLOG = 4096  # all readers connect again at the same moment after a restart
 # Of a connection, in the kernel: what waits here is old before it is read, and thousands of readers share the memory.
 SEND_BUFFER_BYTES = 32 << 10
 
@@ -57,30 +55,3 @@ class Server(uvicorn.Server):
 
     def _end(self) -> None:
         self.should_exit = True
-
-
-def listen(host: str, port: int) -> socket.socket:
-    """Open the socket.
-
-    Raises:
-        PortInUseError: somebody else listens there.
-    """
-    try:
-        family = socket.AF_INET6 if ":" in host else socket.AF_INET
-        listening = socket.create_server((host, port), family=family, backlog=BACKLOG)
-    except OSError as error:
-        raise PortInUseError(
-            f"{host}:{port} cannot be listened on ({error.strerror}): set AIRTALLY_LIVE_PORT to a free port, or to 0"
-        ) from error
-    listening.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BUFFER_BYTES)  # accepted ones inherit it
-    return listening
-
-
-def allow_connections(readers: int) -> None:
-    """Raise this process's limit of open files as far as the readers need and the system lets us."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    wanted = readers + 512
-    if hard != resource.RLIM_INFINITY:
-        wanted = min(wanted, hard)
-    if soft != resource.RLIM_INFINITY and soft < wanted:
-        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))

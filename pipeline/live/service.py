@@ -15,12 +15,13 @@ from pipeline.live.http import application
 from pipeline.live.hub import Hub
 from pipeline.live.merger import Merger
 from pipeline.live.reading import LiveReader
-from pipeline.live.server import Server, allow_connections, listen
+from pipeline.live.server import SEND_BUFFER_BYTES, Server
 from pipeline.live.view import View
 from pipeline.live.watch import now_ms, watch_ledgers, watch_log
 from pipeline.service import serving
 from pipeline.settings import Settings
 from pipeline.waiting import end, until_available
+from pipeline.web.listening import allow_connections, listen
 
 DEFAULT_HEALTH_PORT = 9103
 
@@ -34,7 +35,9 @@ async def run(settings: Settings) -> None:
         ConfigurationError: a port is taken, or topic or Redis are not as they must be.
     """
     client = connect(settings)
-    listening = listen(settings.live_host, settings.live_port)
+    listening = listen(
+        settings.live_host, settings.live_port, "AIRTALLY_LIVE_PORT", send_buffer_bytes=SEND_BUFFER_BYTES
+    )
     allow_connections(settings.live_readers)
     try:
         async with serving(settings, "live", DEFAULT_HEALTH_PORT) as health:

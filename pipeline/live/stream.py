@@ -10,8 +10,8 @@ from starlette.requests import Request
 from starlette.types import Message, Receive, Scope, Send
 
 from pipeline.live.hub import Hub, Reader
-from pipeline.live.problems import away
 from pipeline.live.view import View
+from pipeline.web.problems import away
 
 RECONNECT_MS = 1_000
 

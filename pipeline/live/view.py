@@ -8,7 +8,7 @@ from pipeline.domain.poll import PollId
 from pipeline.domain.record import is_id
 from pipeline.live.display import Shown
 from pipeline.live.merger import Merger
-from pipeline.live.problems import away, not_found, odd_id
+from pipeline.web.problems import away, not_found, odd_id
 
 
 class View:

@@ -39,8 +39,8 @@ def test_a_mistake_would_be_noticed(tmp_path: Path) -> None:
 
 
 def test_the_services_are_those_of_the_design() -> None:
-    assert set(SERVICES) == {"kafka", "redis", "clickhouse", "init", "tally", "archive", "live"}
-    assert set(OURS) == {"init", "tally", "archive", "live"}
+    assert set(SERVICES) == {"kafka", "redis", "clickhouse", "init", "edge", "tally", "archive", "live"}
+    assert set(OURS) == {"init", "edge", "tally", "archive", "live"}
     assert variables_without_default() == []
 
 
@@ -68,13 +68,16 @@ def test_its_settings_are_settings(service: dict[str, Any], monkeypatch: pytest.
     assert loaded.replication == loaded.min_insync == 1  # there is one broker
     assert loaded.health_host == "0.0.0.0"
     published = {port.rpartition(":")[2] for port in service.get("ports", [])}
-    served = [loaded.health_port] if service["command"] != ["live"] else [loaded.health_port, loaded.live_port]
+    doors = {"live": loaded.live_port, "edge": loaded.edge_port}
+    served = [loaded.health_port, doors.get(service["command"][0])]
     assert published == {str(port) for port in served if port is not None}
 
 
 def test_the_pages_can_be_reached_from_outside_their_container() -> None:
     assert OURS["live"]["environment"]["AIRTALLY_LIVE_HOST"] == "0.0.0.0"
     assert OURS["live"]["ulimits"]["nofile"]["soft"] > Settings().live_readers
+    assert OURS["edge"]["environment"]["AIRTALLY_EDGE_HOST"] == "0.0.0.0"
+    assert OURS["edge"]["ulimits"]["nofile"]["soft"] > Settings().edge_connections
 
 
 def test_the_password_of_the_archive_is_the_servers() -> None:

@@ -83,7 +83,8 @@ importlib.import_module(sys.argv[1])
 
 
 @pytest.mark.parametrize(
-    "module", ["pipeline.cli", "pipeline.tally.service", "pipeline.archive.service", "pipeline.live.service"]
+    "module",
+    [f"pipeline.{name}" for name in ("cli", "edge.service", "tally.service", "archive.service", "live.service")],
 )
 def test_what_it_runs_needs_no_local_parts(module: str) -> None:
     command = [sys.executable, "-c", WITHOUT_LOCAL, module]

@@ -1,0 +1,301 @@
+"""The edge beside others with the same guarantees, in Node.js and behind uvicorn: `python -m bench.edge`.
+
+Votes are sent by `airtally load` over real connections, from a process of its own, to one process at a time; broker and
+generator share the machine's cores. For each server and round: as many votes as go through 200 connections (saturation), then
+70 % of that in an open loop, then arrays of 100. Afterwards, for ours: a storm over WebSockets, and three times saturation. At
+last the tally counts everything that was sent to ours, and the count must be what was acknowledged.
+
+    python -m bench.edge --rounds 3 --seconds 10 --sockets 20000 --overload 60
+"""
+
+import asyncio
+import contextlib
+import multiprocessing
+import os
+import shutil
+import statistics
+import subprocess
+import sys
+import time
+import uuid
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import psutil
+import typer
+
+from bench.measuring import console, report, settings_of, system, until, usage, worker
+from pipeline.domain.poll import PollId
+from pipeline.domain.record import Option, PollOpened
+from pipeline.domain.result import merge
+from pipeline.edge.tokens import Tokens
+from pipeline.ledger.reader import open_ledgers
+from pipeline.load.crowd import Crowd
+from pipeline.load.oracle import Oracle
+from pipeline.load.plan import Plan
+from pipeline.local.ports import free_port
+from pipeline.local.stack import LocalStack, Part
+from pipeline.log.offsets import LogOffsets
+from pipeline.log.publisher import Publisher
+from pipeline.log.topics import open_topics
+from pipeline.settings import Settings
+from pipeline.web.listening import allow_connections
+
+POLL = PollId("bench", "poll")
+OPTIONS = ("ada", "bo", "cy", "di", "ed")
+CONNECTIONS = 200
+PARTLY = 0.7  # of saturation
+ENDLESS = 1_000_000  # shots/s: all are due at once, so each connection sends the next when it has its answer
+NODE = Path(__file__).parent / "peers" / "node-edge"
+TOKEN_KEY = uuid.uuid4().hex
+
+ENVIRONMENT = {
+    "AIRTALLY_EDGE_SECRET": uuid.uuid4().hex,
+    "AIRTALLY_EDGE_TOKEN_KEYS": f"bench:{TOKEN_KEY}",
+    "AIRTALLY_EDGE_CONNECTIONS": "25000",
+    "AIRTALLY_EDGE_IN_FLIGHT": "30000",
+    # Held to a rate, but to one that a crowd behind a single address does not reach.
+    "AIRTALLY_EDGE_ADDRESS_PER_S": "1000000",
+    "AIRTALLY_EDGE_ADDRESS_BURST": "1000000",
+}
+
+
+@dataclass
+class Server:
+    """A server that is measured."""
+
+    name: str
+    url: str
+    pid: int
+
+    def plan(self, **fields: Any) -> Plan:
+        """Make a plan against it."""
+        return replace(Plan(self.url, POLL, OPTIONS, ENDLESS, 1.0, CONNECTIONS, timeout_s=10.0), **fields)
+
+
+def main(rounds: int = 3, seconds: float = 8.0, sockets: int = 19_000, overload: float = 20.0) -> None:
+    """Measure all of it."""
+    starts = [_ours, _asgi_running, *_node()]
+    with system(Part.KAFKA, Part.REDIS) as stack, multiprocessing.get_context("spawn").Pool(1) as pool:
+        found = settings_of(stack, "bench-edge")
+        asyncio.run(_open(stack, found))
+        expected = Oracle()
+        rows: list[dict[str, Any]] = []
+
+        def play(plan: Plan, server: Server) -> dict[str, Any]:
+            """Load a server, in a process of its own; give what was seen, and what the server used."""
+            before, began = usage(server.pid).cpu_s, time.monotonic()
+            seen: dict[str, Any] = pool.apply(_play, (plan,))
+            seen["cpu_us_per_vote"] = 1e6 * (usage(server.pid).cpu_s - before) / max(1, seen["total"])
+            seen["cores"] = (usage(server.pid).cpu_s - before) / (time.monotonic() - began)
+            if server.name == "airtally":
+                expected.totals.update(seen["totals"])
+                expected.undecided.update(seen["undecided"])
+            return seen
+
+        for number in range(rounds):
+            for start in starts if number % 2 == 0 else reversed(starts):
+                with start(stack, found) as server:
+                    rows.append(_round(server, play, seconds))
+                    console.print(rows[-1], highlight=False)
+        more = _compared(rows)
+        with _ours(stack, found) as server:
+            best = statistics.median(row["single_per_s"] for row in rows if row["server"] == "airtally")
+            more |= _storm(server, play, sockets)
+            more |= _overload(server, play, best, overload)
+        more["counted"] = asyncio.run(_counted(stack, found, expected))
+    report("edge", rows, more)
+
+
+def _play(plan: Plan) -> dict[str, Any]:
+    """Play a plan; give the oracle's content, and how long it took."""
+    allow_connections(plan.connections)
+
+    async def play() -> dict[str, Any]:
+        crowd = Crowd(plan)
+        opened = await crowd.connect() if plan.is_socket else 0
+        await asyncio.sleep(2.0 if plan.is_socket else 0.0)
+        began = time.monotonic()
+        oracle = await crowd.play()
+        took_s = time.monotonic() - began
+        await crowd.close()
+        return {**oracle.content(), "took_s": took_s, "opened": opened}
+
+    return asyncio.run(play())
+
+
+def _round(server: Server, play: Callable[[Plan, Server], dict[str, Any]], seconds: float) -> dict[str, Any]:
+    play(server.plan(seconds=10_000 / ENDLESS), server)  # warm
+    probe = play(server.plan(seconds=30_000 / ENDLESS), server)
+    rate = probe["total"] / probe["took_s"]
+    single = play(server.plan(seconds=rate * seconds / ENDLESS, seed=2), server)
+    single_per_s = single["total"] / single["took_s"]
+    partly = play(server.plan(per_s=PARTLY * single_per_s, seconds=seconds, seed=3), server)
+    token, _ = Tokens({"bench": TOKEN_KEY}).mint("front-1", 1)
+    # As many as take some seconds: a rate is not known before.
+    arrays = play(server.plan(batch=100, token=token, seconds=4_000 / ENDLESS, connections=32, seed=4), server)
+    return {
+        "server": server.name,
+        "single_per_s": single_per_s,
+        "single_cpu_us": single["cpu_us_per_vote"],
+        "single_cores": single["cores"],
+        "at_70_p50_ms": partly["latency_ms"]["p50"],
+        "at_70_p99_ms": partly["latency_ms"]["p99"],
+        "at_70_cpu_us": partly["cpu_us_per_vote"],
+        "arrays_votes_per_s": arrays["total"] / arrays["took_s"],
+        "arrays_cpu_us": arrays["cpu_us_per_vote"],
+        "arrays_cores": arrays["cores"],
+        "peak_mb": usage(server.pid).peak_mb,
+    }
+
+
+def _compared(rows: list[dict[str, Any]]) -> dict[str, Any]:
+    """Give medians, and how the two compare within each round: what else the machine did was the same for both."""
+    medians = {
+        name: {
+            column: round(statistics.median(row[column] for row in rows if row["server"] == name), 1)
+            for column in rows[0]
+            if column != "server"
+        }
+        for name in dict.fromkeys(row["server"] for row in rows)
+    }
+    compared = ("single_per_s", "single_cpu_us", "at_70_p99_ms", "arrays_votes_per_s", "arrays_cpu_us")
+    ours = [row for row in rows if row["server"] == "airtally"]
+    ratios = {}
+    for name in medians.keys() - {"airtally"}:
+        pairs = list(zip(ours, (row for row in rows if row["server"] == name), strict=True))
+        ratios[f"airtally_to_{name}"] = {
+            column: round(statistics.median(our[column] / other[column] for our, other in pairs), 2)
+            for column in compared
+        }
+    return {"medians": medians, **ratios}
+
+
+def _storm(server: Server, play: Callable[[Plan, Server], dict[str, Any]], sockets: int) -> dict[str, Any]:
+    """Open many WebSockets, and have each vote within one second."""
+    process, peak = psutil.Process(server.pid), 0
+    before = process.memory_info().rss
+    plan = server.plan(is_socket=True, connections=sockets, per_s=float(sockets), seconds=1.0, timeout_s=30.0, seed=5)
+    seen = play(plan, server)
+    peak = process.memory_info().rss
+    return {
+        "storm_sockets": seen["opened"],
+        "storm_acknowledged": seen["total"],
+        "storm_acknowledged_within_s": round(seen["took_s"], 2),
+        "storm_latency_ms": seen["latency_ms"],
+        "storm_kb_per_socket": round((peak - before) / max(1, seen["opened"]) / 1e3, 1),
+    }
+
+
+def _overload(
+    server: Server, play: Callable[[Plan, Server], dict[str, Any]], best_per_s: float, seconds: float
+) -> dict[str, Any]:
+    """Offer three times what goes through, from viewers who give up after some seconds."""
+    plan = server.plan(per_s=3 * best_per_s, seconds=seconds, connections=2_000, timeout_s=3.0, patience_s=5.0, seed=6)
+    before = usage(server.pid).peak_mb
+    seen = play(plan, server)
+    goodput = seen["total"] / seen["took_s"]
+    return {
+        "overload_offered_per_s": round(3 * best_per_s),
+        "overload_goodput_per_s": round(goodput),
+        "overload_goodput_of_best": round(goodput / best_per_s, 2),
+        "overload_answers": seen["answers"],
+        "overload_undecided": sum(seen["undecided"].values()),
+        "overload_peak_mb": [round(before), round(usage(server.pid).peak_mb)],
+    }
+
+
+@contextlib.contextmanager
+def _ours(stack: LocalStack, found: Settings) -> Iterator[Server]:
+    port = free_port()
+    service = worker("edge", found, when_ready=True)
+    environment = {**service.env, **ENVIRONMENT, "AIRTALLY_EDGE_PORT": str(port)}
+    child = stack.start_service(replace(service, name=f"edge-{port}", env=environment))
+    try:
+        yield Server("airtally", f"http://127.0.0.1:{port}", child.identity.pid)
+    finally:
+        child.stop()
+
+
+def _node() -> list[Callable[[LocalStack, Settings], contextlib.AbstractContextManager[Server]]]:
+    """Get the Node.js edge ready, if there is Node.js here."""
+    if shutil.which("node") is None or shutil.which("npm") is None:
+        console.print("node and npm are not installed: measured without the Node.js edge")
+        return []
+    subprocess.run(["npm", "ci", "--no-audit", "--no-fund", "--silent"], cwd=NODE, check=True, timeout=300)
+    return [_node_running]
+
+
+def _node_running(stack: LocalStack, found: Settings) -> contextlib.AbstractContextManager[Server]:
+    return _peer(stack, found, "node", ["node", str(NODE / "server.mjs")])
+
+
+def _asgi_running(stack: LocalStack, found: Settings) -> contextlib.AbstractContextManager[Server]:
+    return _peer(stack, found, "asgi", [sys.executable, "-m", "bench.peers.asgi_edge"])
+
+
+@contextlib.contextmanager
+def _peer(stack: LocalStack, found: Settings, name: str, command: list[str]) -> Iterator[Server]:
+    """Run another edge, on a topic of its own, until the block ends. It says `ready`."""
+    port = free_port()
+    environment = {
+        **os.environ,
+        **ENVIRONMENT,
+        "AIRTALLY_KAFKA": found.kafka or "",
+        "AIRTALLY_TOPIC": f"{found.topic}-peers",
+        "AIRTALLY_EDGE_PORT": str(port),
+        "PEER_OPTIONS": ",".join(OPTIONS),
+        "NODE_ENV": "production",
+    }
+    log = (stack.folder / f"{name}.log").open("ab")
+    with log, subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=log) as child:
+        try:
+            assert child.stdout is not None
+            assert child.stdout.readline().strip() == b"ready", f"{name} did not start: {log.name}"
+            yield Server(name, f"http://127.0.0.1:{port}", child.pid)
+        finally:
+            child.kill()
+
+
+async def _open(stack: LocalStack, found: Settings) -> None:
+    """Make a topic for each, and open the poll in ours."""
+    for settings in (found, found.model_copy(update={"topic": f"{found.topic}-peers"})):
+        async with open_topics(settings) as topics:
+            await topics.create()
+    async with Publisher(found) as publisher:
+        options = tuple(Option(name) for name in OPTIONS)
+        await publisher.publish_marker(PollOpened(*POLL, time.time_ns() // 1_000_000, options))
+    tally = await asyncio.to_thread(stack.start_service, worker("tally", found, when_ready=True))
+    await _folded(found)  # so that edges know the poll
+    tally.stop()
+
+
+async def _counted(stack: LocalStack, found: Settings, expected: Oracle) -> str:
+    """Have the tally count all of it, and compare."""
+    await asyncio.to_thread(stack.start_service, worker("tally", found, when_ready=True))
+    await _folded(found)
+    async with open_ledgers(found) as ledgers:
+        result = merge(POLL, await ledgers.read(POLL, windows=False))
+    differences = ["the poll is unknown"] if result is None else expected.differences(result.totals)
+    if differences or result is None:
+        raise SystemExit("WRONG: " + "; ".join(differences))
+    undecided = expected.undecided.total()
+    return f"{result.total:,} counted, {expected.totals.total():,} acknowledged, {undecided:,} undecided: agrees"
+
+
+async def _folded(found: Settings) -> None:
+    async with open_ledgers(found) as ledgers, LogOffsets(found) as offsets:
+        ends = await offsets.end()
+
+        async def folded() -> bool:
+            return {head.partition: head.next_offset for head in await ledgers.heads()} == ends
+
+        await until(folded, "all counted")
+
+
+if __name__ == "__main__":
+    if sys.platform != "linux":
+        console.print("memory is read from /proc: on this system peaks are current values")
+    typer.run(main)

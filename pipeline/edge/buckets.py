@@ -1,0 +1,42 @@
+"""Token buckets, as many as there are voters and addresses, in bounded memory.
+
+They are local to a process on purpose: a round trip to Redis for each vote would cost more than the vote, and would end with
+Redis. Behind n processes a voter has up to n times the rate. That is good enough for what this protects, which is the
+edge: what counts is decided by the log, and there a voter has the votes that the poll's rules give.
+"""
+
+_ROUNDING_S = 1e-9
+
+
+class Buckets:
+    """Buckets by name, in the form of GCRA (ITU-T I.371): of each only the instant at which it will be full again.
+
+    When there are too many, the one that was used least recently is forgotten, and would begin full.
+    """
+
+    def __init__(self, per_s: float, burst: float, most: int) -> None:
+        """Choose.
+
+        Args:
+            per_s: tokens that a bucket gets in a second.
+            burst: tokens that it holds, and begins with; at least 1.
+            most: buckets that are remembered.
+        """
+        self._interval_s = 1 / per_s
+        self._tolerance_s = (burst - 1) / per_s
+        self._most = most
+        self._full_at: dict[str, float] = {}  # least recently used first
+
+    def __len__(self) -> int:
+        return len(self._full_at)
+
+    def take(self, name: str, now: float, tokens: int = 1) -> float:
+        """Take tokens, all or none, at an instant (s, monotonic). Give 0, or how long to wait (s) until there are enough."""
+        full_at = max(self._full_at.pop(name, now), now)
+        wait_s = full_at - now + (tokens - 1) * self._interval_s - self._tolerance_s
+        if wait_s <= _ROUNDING_S:
+            full_at, wait_s = full_at + tokens * self._interval_s, 0.0
+        self._full_at[name] = full_at
+        if len(self._full_at) > self._most:
+            del self._full_at[next(iter(self._full_at))]
+        return wait_s

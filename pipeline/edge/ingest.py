@@ -1,0 +1,191 @@
+"""From what a viewer or an edge in front sends to votes on their way, and the answer when Kafka has them.
+
+It knows no sockets: HTTP and WebSocket connections both come here.
+"""
+
+import time
+from collections import Counter
+from collections.abc import Callable
+from http import HTTPStatus
+from typing import TypeVar
+
+import msgspec
+
+from pipeline.domain.poll import PollId
+from pipeline.domain.record import Vote
+from pipeline.edge.ballots import MAX_BALLOTS, ForwardedBallot, PostedBallot
+from pipeline.edge.buckets import Buckets
+from pipeline.edge.polls import Polls
+from pipeline.edge.publisher import VotePublisher, now_ms
+from pipeline.edge.tokens import Grant
+from pipeline.errors import BackpressureError, PublishError
+from pipeline.settings import Settings
+from pipeline.web.problems import ProblemError, again_later
+
+T = TypeVar("T")
+
+Answer = Callable[[ProblemError | None], None]  # None: Kafka has it
+
+MOST_BUCKETS = 200_000  # of voters, and of addresses: some 150 bytes each
+REMEMBERED = 200_000  # acknowledged votes
+EARLIEST_MS, LATEST_MS = 60_000, 5_000  # how far an edge in front may be behind or ahead: what the log takes
+SHOWN = 300  # characters of a reason
+
+_decode_posted = msgspec.json.Decoder(PostedBallot).decode
+_decode_forwarded = msgspec.json.Decoder(list[ForwardedBallot] | ForwardedBallot).decode
+
+
+class Ingest:
+    """Decides what becomes of votes that arrive."""
+
+    def __init__(self, publisher: VotePublisher, polls: Polls, settings: Settings) -> None:
+        self._publisher, self._polls = publisher, polls
+        self._voters = Buckets(settings.edge_voter_per_s, settings.edge_voter_burst, MOST_BUCKETS)
+        self._addresses = Buckets(settings.edge_address_per_s, settings.edge_address_burst, MOST_BUCKETS)
+        self._fronts = Buckets(settings.edge_front_per_s, settings.edge_front_burst, MOST_BUCKETS)
+        self._acknowledged: dict[int, None] = {}
+        self.counts: Counter[str] = Counter()  # votes by what became of them
+
+    @property
+    def in_flight(self) -> int:
+        """Votes on their way to Kafka."""
+        return self._publisher.in_flight
+
+    def refused(self, problem: ProblemError) -> None:
+        """Count a request that was not served."""
+        self.counts[problem.kind or problem.status.phrase.lower().replace(" ", "-")] += 1
+
+    def take_one(self, poll_id: PollId, body: bytes | str, address: str, answer: Answer) -> str:
+        """Take a viewer's vote; give its id. `answer` is called once, later.
+
+        Raises:
+            ProblemError: it is not taken.
+        """
+        now = time.monotonic()
+        _wait(self._addresses.take(address, now), "this address")
+        ballot = _read(_decode_posted, body)
+        cast_at = now_ms()
+        try:
+            self._polls.check(poll_id, ballot.option_id, cast_at)
+        except ProblemError:
+            if self._is_acknowledged(
+                self._vote(poll_id, ballot, cast_at)
+            ):  # a retry, and the poll has closed meanwhile
+                answer(None)
+                return ballot.vote_id
+            raise
+        vote = self._vote(poll_id, ballot, cast_at)
+        _wait(self._voters.take(vote.voter_id, now), "this voter")
+
+        def settled(error: PublishError | None) -> None:
+            if error is None:
+                self._remember(vote)
+            answer(self._outcome(error, 1))
+
+        self._submit([vote], settled)
+        return ballot.vote_id
+
+    def take_forwarded(self, poll_id: PollId, body: bytes, grant: Grant, answer: Answer) -> int:
+        """Take the votes, one or many, that an edge in front has collected; give how many. All are taken or none.
+
+        Raises:
+            ProblemError: none is taken.
+        """
+        ballots = _read(_decode_forwarded, body)
+        if isinstance(ballots, ForwardedBallot):
+            ballots = [ballots]
+        if not 1 <= len(ballots) <= MAX_BALLOTS:
+            raise ProblemError(
+                HTTPStatus.UNPROCESSABLE_ENTITY, f"{len(ballots)} votes: send 1 to {MAX_BALLOTS}", kind="invalid-vote"
+            )
+        _wait(self._fronts.take(grant.edge_id, time.monotonic(), len(ballots)), f"the edge {grant.edge_id}")
+        now = now_ms()
+        self._check_all(poll_id, ballots, now)
+        votes = [
+            self._vote(poll_id, each, now if each.cast_at is None else each.cast_at, grant.edge_id) for each in ballots
+        ]
+        self._submit(votes, lambda error: answer(self._outcome(error, len(votes))))
+        return len(votes)
+
+    def _check_all(self, poll_id: PollId, ballots: list[ForwardedBallot], now: int) -> None:
+        """Make sure that all votes may count, or say which may not."""
+        problems: list[tuple[int, ProblemError]] = []
+        for index, ballot in enumerate(ballots):
+            try:
+                cast_at = now if ballot.cast_at is None else ballot.cast_at
+                _check_plausible(cast_at, now)
+                self._polls.check(poll_id, ballot.option_id, cast_at)
+            except ProblemError as problem:
+                problems.append((index, problem))
+        if problems:
+            first = problems[0][1]
+            raise ProblemError(
+                first.status,
+                f"vote {problems[0][0]}: {first.detail}; none of the {len(ballots)} votes was taken",
+                kind=first.kind,
+                members={
+                    "votes": [
+                        {"index": index, "vote_id": ballots[index].vote_id, "detail": each.detail}
+                        for index, each in problems
+                    ]
+                },
+            )
+
+    def _vote(self, poll_id: PollId, ballot: PostedBallot, cast_at: int, edge_id: str | None = None) -> Vote:
+        option = (*poll_id, ballot.option_id)
+        return self._publisher.vote(ballot.vote_id, option, ballot.voter, cast_at, ballot.channel, edge_id)
+
+    def _submit(self, votes: list[Vote], settled: Callable[[PublishError | None], None]) -> None:
+        try:
+            self._publisher.submit(votes, settled)
+        except BackpressureError:
+            raise again_later(
+                HTTPStatus.SERVICE_UNAVAILABLE, "more votes are on their way than this edge carries", "overloaded"
+            ) from None
+
+    def _outcome(self, error: PublishError | None, votes: int) -> ProblemError | None:
+        if error is None:
+            self.counts["accepted"] += votes
+            return None
+        return again_later(
+            HTTPStatus.SERVICE_UNAVAILABLE,
+            "Kafka did not acknowledge; send it again with the same vote_id: it counts once",
+            "not-acknowledged",
+        )
+
+    def _remember(self, vote: Vote) -> None:
+        self._acknowledged[hash((vote.poll_id, vote.vote_id, vote.voter_id))] = None
+        if len(self._acknowledged) > REMEMBERED:
+            del self._acknowledged[next(iter(self._acknowledged))]
+
+    def _is_acknowledged(self, vote: Vote) -> bool:
+        return hash((vote.poll_id, vote.vote_id, vote.voter_id)) in self._acknowledged
+
+
+def _read(decode: Callable[[bytes | str], T], body: bytes | str) -> T:
+    """Read a body.
+
+    Raises:
+        ProblemError: it is no JSON (400), or no vote (422). The text never shows a value: one of them names the voter.
+    """
+    try:
+        return decode(body)
+    except msgspec.ValidationError as error:
+        raise ProblemError(HTTPStatus.UNPROCESSABLE_ENTITY, str(error)[:SHOWN], kind="invalid-vote") from None
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise ProblemError(HTTPStatus.BAD_REQUEST, f"not JSON: {error}"[:SHOWN], kind="not-json") from None
+
+
+def _check_plausible(cast_at: int, now: int) -> None:
+    """Refuse an instant that the log would not take."""
+    if not now - EARLIEST_MS <= cast_at <= now + LATEST_MS:
+        raise ProblemError(
+            HTTPStatus.UNPROCESSABLE_ENTITY, f"cast_at {cast_at} is not now, which is {now}", kind="implausible-time"
+        )
+
+
+def _wait(wait_s: float, who: str) -> None:
+    if wait_s:
+        raise again_later(
+            HTTPStatus.TOO_MANY_REQUESTS, f"too many votes from {who}", "too-many-votes", least_s=wait_s, spread_s=1.0
+        )

@@ -1,0 +1,73 @@
+"""Requests and replies of the edge, as bytes on the wire need them: made once where they are the same for everybody."""
+
+from collections.abc import Mapping
+from functools import lru_cache
+from http import HTTPStatus
+
+from websockets.frames import Frame, Opcode
+
+from pipeline.edge.tokens import Grant
+from pipeline.web.problems import MEDIA_TYPE, ProblemError
+
+JSON = "application/json"
+
+# What keeps browsers from guessing and telling, and everybody from keeping answers.
+_ALWAYS = "X-Content-Type-Options: nosniff\r\nReferrer-Policy: no-referrer\r\nCache-Control: no-store\r\n"
+
+
+class Request:
+    """A request, as far as it has been read. `headers` has those that somebody asks for, names in lower case."""
+
+    __slots__ = ("address", "body", "grant", "headers", "keep_alive", "method", "path", "query")
+
+    def __init__(self) -> None:
+        self.method = self.path = self.query = self.address = ""
+        self.headers: dict[bytes, bytes] = {}
+        self.body = b""
+        self.keep_alive = True
+        self.grant: Grant | None = None  # of an edge in front
+
+    def header(self, name: bytes) -> str:
+        """Give a header's value; empty: there is none."""
+        return self.headers.get(name, b"").decode("latin-1")
+
+
+class Reply:
+    """A reply, ready but for what differs between connections."""
+
+    __slots__ = ("body", "head", "status")
+
+    def __init__(
+        self, status: HTTPStatus, body: bytes, headers: Mapping[str, str] | None = None, media_type: str = JSON
+    ) -> None:
+        self.status, self.body = status, body
+        lines = "".join(f"{name}: {value}\r\n" for name, value in (headers or {}).items())
+        kind = f"Content-Type: {media_type}\r\n" if body else ""
+        length = "" if status == HTTPStatus.NO_CONTENT else f"Content-Length: {len(body)}\r\n"
+        self.head = f"HTTP/1.1 {status.value} {status.phrase}\r\n{kind}{length}{_ALWAYS}{lines}".encode("latin-1")
+
+    def written(self, more: bytes, *, with_body: bool = True) -> bytes:
+        """Write it, with further header lines."""
+        return b"%b%b\r\n%b" % (self.head, more, self.body if with_body else b"")
+
+
+def problem_reply(problem: ProblemError, path: str) -> Reply:
+    """Make the reply that tells a problem."""
+    return Reply(problem.status, problem.content(path), problem.headers, MEDIA_TYPE)
+
+
+@lru_cache(maxsize=1024)
+def accepted(votes: int) -> Reply:
+    """Make the reply for votes that Kafka has."""
+    return Reply(HTTPStatus.ACCEPTED, b'{"accepted":%d}' % votes)
+
+
+def handshake(request: Request) -> bytes:
+    """Write a request for a WebSocket again, for a parser of its own."""
+    lines = b"".join(b"%b: %b\r\n" % each for each in request.headers.items())
+    return b"GET %b HTTP/1.1\r\n%b\r\n" % (request.path.encode("latin-1"), lines)
+
+
+def text_frame(content: bytes) -> bytes:
+    """Write a message to a WebSocket, as one frame."""
+    return Frame(Opcode.TEXT, content).serialize(mask=False)

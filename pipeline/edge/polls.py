@@ -1,0 +1,153 @@
+"""Which polls are open, as far as an edge knows: read from the ledgers, some times a second.
+
+It is a courtesy to viewers, not the rule: the log decides what counts. So an edge that cannot read lets votes pass, with what
+it knew last; one that is not sure to know all polls, because the tally is behind, lets votes for unknown ones pass; and a
+vote that it lets pass in the moment of the close may still be late.
+"""
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from http import HTTPStatus
+
+import structlog
+from redis.asyncio import Redis
+
+from pipeline import metrics
+from pipeline.domain.poll import Poll, PollId, Status
+from pipeline.edge.publisher import now_ms
+from pipeline.edge.tokens import REVOKED_KEY, Tokens
+from pipeline.errors import UnavailableError
+from pipeline.ledger.connection import unavailable_if_down
+from pipeline.ledger.keys import Keys
+from pipeline.ledger.ledger import read_poll
+from pipeline.ledger.reader import LedgerReader
+from pipeline.log.offsets import LogOffsets
+from pipeline.settings import Settings
+from pipeline.web.problems import ProblemError
+
+LOOK_EVERY_S = 0.25
+CURRENT_MS = 3_000  # what was known then is good enough to say that there is no such poll
+REMIND_EVERY = 240  # failures in a row: about a minute
+
+log = structlog.get_logger(__name__)
+
+
+class Polls:
+    """The polls that were seen so far. What was once seen is not forgotten when Redis loses it."""
+
+    def __init__(self) -> None:
+        self._polls: dict[PollId, Poll] = {}
+        self.as_of_ms = 0  # all markers that were in the log then are known
+
+    def learn(self, poll: Poll) -> None:
+        """Take what a partition knows of a poll. The partition that is furthest decides."""
+        known = self._polls.get(poll.id)
+        if known is None or poll.final or (poll.closed_at is not None and not known.final):
+            self._polls[poll.id] = poll
+
+    def unfinished(self) -> list[PollId]:
+        """Name the polls that may still change."""
+        return [name for name, poll in self._polls.items() if poll.status is not Status.FINAL]
+
+    def check(self, poll_id: PollId, option_id: str, cast_at: int) -> None:
+        """Make sure that a vote may count.
+
+        Raises:
+            ProblemError: no such poll (404) or option (422), or the vote is outside the poll's time (409).
+        """
+        poll = self._polls.get(poll_id)
+        if poll is None:
+            if cast_at < self.as_of_ms + CURRENT_MS:
+                raise ProblemError(
+                    HTTPStatus.NOT_FOUND, f"there is no poll {'/'.join(poll_id)}, or not yet", kind="unknown-poll"
+                )
+            return
+        if cast_at >= poll.ends_at:
+            closed = {} if poll.closed_at is None else {"closed_at": poll.closed_at}
+            raise ProblemError(
+                HTTPStatus.CONFLICT, f"the poll {'/'.join(poll_id)} is closed", kind="poll-closed", members=closed
+            )
+        if cast_at < poll.rules.opened_at:
+            opened = {"opened_at": poll.rules.opened_at}
+            raise ProblemError(
+                HTTPStatus.CONFLICT,
+                f"the poll {'/'.join(poll_id)} is not open yet",
+                kind="poll-not-open",
+                members=opened,
+            )
+        if option_id not in poll.option_ids:
+            raise ProblemError(
+                HTTPStatus.UNPROCESSABLE_ENTITY,
+                f"option_id {option_id!r} is not an option of {'/'.join(poll_id)}",
+                kind="unknown-option",
+            )
+
+
+class Watch:
+    """Reads polls and revoked tokens from Redis, again and again."""
+
+    def __init__(self, client: Redis, offsets: LogOffsets, settings: Settings, polls: Polls, tokens: Tokens) -> None:
+        self._client, self._offsets, self._polls, self._tokens = client, offsets, polls, tokens
+        self._wanted: tuple[int, Mapping[int, int]] | None = None  # an instant, and where the log ended then
+        self._keys = [Keys(settings.topic, partition) for partition in range(settings.partitions)]
+        self._ledgers = LedgerReader(client, settings.topic, range(settings.partitions))
+        self._seen: tuple[int, ...] = ()  # how many polls each partition knew
+
+    async def run(self) -> None:
+        """Look for ever. That Redis is away is noted, and is no reason not to be ready: votes are taken all the same."""
+        failed = 0
+        while True:
+            try:
+                await self.look()
+                failed = 0
+            except UnavailableError as error:
+                failed += 1
+                metrics.RETRIES.labels("redis").inc()
+                if failed == 1 or failed % REMIND_EVERY == 0:
+                    log.warning("polls are as they were known last", error=str(error))
+            await asyncio.sleep(LOOK_EVERY_S)
+
+    async def look(self) -> None:
+        """Look once.
+
+        Raises:
+            UnavailableError: Redis does not answer.
+        """
+        with unavailable_if_down():
+            async with self._client.pipeline(transaction=False) as pipe:
+                pipe.smembers(REVOKED_KEY)
+                for keys in self._keys:
+                    pipe.scard(keys.polls)
+                    pipe.hget(keys.head, "next_offset")
+                revoked, *answers = await pipe.execute()
+        seen, next_offsets = answers[0::2], answers[1::2]
+        self._tokens.revoked = frozenset(name.decode() for name in revoked)
+        names = self._polls.unfinished()
+        if tuple(seen) != self._seen:
+            names = await self._ledgers.polls()
+        await self._read(names)
+        self._seen = tuple(seen)
+        await self._date([int(next_offset or 0) for next_offset in next_offsets])
+
+    async def _date(self, next_offsets: Sequence[int]) -> None:
+        """Find out as of when all polls are known: the tally has folded what the log had then."""
+        if self._wanted is None:
+            asked_at = now_ms()
+            self._wanted = (asked_at, await self._offsets.end())
+            return
+        asked_at, ends = self._wanted
+        if all(next_offsets[partition] >= end for partition, end in ends.items()):
+            self._polls.as_of_ms, self._wanted = asked_at, None
+
+    async def _read(self, names: list[PollId]) -> None:
+        if not names:
+            return
+        with unavailable_if_down():
+            async with self._client.pipeline(transaction=False) as pipe:
+                for name in names:
+                    for keys in self._keys:
+                        pipe.hmget(keys.poll(name), ["rules", "state"])
+                answers = await pipe.execute()
+        for rules, state in answers:
+            if rules is not None:
+                self._polls.learn(read_poll([rules, state]))

@@ -1,0 +1,48 @@
+"""Voters' pseudonyms: HMAC-SHA256 (RFC 2104) under a key of the show.
+
+The same person has the same pseudonym within a show, which is what counting needs, and unrelated ones in two shows. Whoever
+has the log but not the secret can neither name a voter nor test a guess.
+"""
+
+import base64
+import hmac
+
+from pipeline.errors import SettingError
+from pipeline.settings import Settings
+
+MIN_SECRET = 32  # characters
+_PURPOSE = b"airtally voter pseudonym 1\x00"
+
+
+class Pseudonyms:
+    """Makes pseudonyms under a root secret. All edges of a show need the same one, and keep it while its log is counted."""
+
+    def __init__(self, secret: str) -> None:
+        self._secret = secret.encode()
+        self._keys: dict[str, bytes] = {}
+
+    @classmethod
+    def from_settings(cls, settings: Settings) -> "Pseudonyms":
+        """Take the root secret of the settings.
+
+        Raises:
+            SettingError: there is none, or it is too short to be one.
+        """
+        secret = settings.edge_secret.get_secret_value() if settings.edge_secret else ""
+        if len(secret) < MIN_SECRET:
+            raise SettingError(
+                f"AIRTALLY_EDGE_SECRET {'is too short' if secret else 'is not set'}: give at least {MIN_SECRET} random "
+                "characters (openssl rand -hex 32), the same at all edges"
+            )
+        return cls(secret)
+
+    def of(self, show_id: str, voter: str) -> str:
+        """Give a voter's pseudonym in a show: 43 characters of base64url."""
+        key = self._keys.get(show_id)
+        if key is None:
+            if len(self._keys) >= 1000:
+                self._keys.clear()
+            # HKDF-Expand (RFC 5869) of one block: the secret is random, so there is nothing to extract.
+            key = self._keys[show_id] = hmac.digest(self._secret, _PURPOSE + show_id.encode() + b"\x01", "sha256")
+        code = hmac.digest(key, voter.encode(), "sha256")
+        return base64.urlsafe_b64encode(code)[:-1].decode()

@@ -1,0 +1,131 @@
+"""The publisher of votes that cannot be used wrongly: checked, stamped, pseudonymous, keyed, acknowledged."""
+
+import asyncio
+import time
+from collections.abc import Sequence
+from types import TracebackType
+from typing import Self
+
+from pipeline.domain.record import Vote, encode
+from pipeline.edge.ballots import Ballot
+from pipeline.edge.pseudonym import Pseudonyms
+from pipeline.errors import PublishError
+from pipeline.log.lanes import LINGER_MS, Lanes, Settled
+from pipeline.settings import Settings
+
+
+def now_ms() -> int:
+    """Give the time, in ms since the epoch."""
+    return time.time_ns() // 1_000_000
+
+
+class VotePublisher:
+    """Publishes viewers' votes. Use it as an asynchronous context manager, one for a process.
+
+    A vote is checked, stamped with the time, its voter replaced by a pseudonym, and sent keyed by voter to the partition
+    that Kafka's Java client would choose. What returns normally is safe: all in-sync replicas have it. Anything else may
+    be published again with the same `vote_id`, as often as it takes; it counts once.
+
+    Leaving the block waits for what is on its way.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        *,
+        linger_ms: int = LINGER_MS,
+        most_in_flight: int | None = None,
+        close_s: float = 30.0,
+    ) -> None:
+        """Choose; nothing is connected yet.
+
+        Args:
+            settings: where Kafka is, topic and partitions, `edge_id`, and the secret of the pseudonyms.
+            linger_ms: how long a vote waits for others to share a batch with.
+            most_in_flight: votes on their way to Kafka; more are refused.
+            close_s: how long leaving waits for acknowledgements.
+
+        Raises:
+            SettingError: there is no secret, or no Kafka.
+        """
+        self._edge_id = settings.edge_id
+        self._pseudonyms = Pseudonyms.from_settings(settings)
+        self._lanes = Lanes(
+            settings,
+            linger_ms=linger_ms,
+            most_in_flight=most_in_flight or settings.edge_in_flight,
+            close_s=close_s,
+        )
+
+    async def __aenter__(self) -> Self:
+        await self._lanes.__aenter__()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self._lanes.__aexit__(kind, error, trace)
+
+    @property
+    def in_flight(self) -> int:
+        """Votes that were taken and are not acknowledged."""
+        return self._lanes.in_flight
+
+    async def publish(self, ballot: Ballot) -> Vote:
+        """Publish one vote; give it as it is in the log.
+
+        Raises:
+            BallotError: it is not valid; nothing was published.
+            BackpressureError: too many votes are on their way; nothing was published.
+            PublishError: not acknowledged; it may be in the log or not. Publish it again with the same id.
+        """
+        return (await self.publish_many([ballot]))[0]
+
+    async def publish_many(self, ballots: Sequence[Ballot]) -> list[Vote]:
+        """Publish some votes together, all or none of them taken; raises as ``publish`` does."""
+        now = now_ms()
+        for ballot in ballots:
+            ballot.check()
+        votes = [
+            self.vote(
+                ballot.vote_id,
+                (ballot.show_id, ballot.poll_id, ballot.option_id),
+                ballot.voter,
+                now if ballot.cast_at is None else ballot.cast_at,
+                ballot.channel,
+            )
+            for ballot in ballots
+        ]
+        if votes:
+            acknowledged = asyncio.get_running_loop().create_future()
+
+            def settled(error: PublishError | None) -> None:
+                if not acknowledged.done():
+                    acknowledged.set_result(error)
+
+            self.submit(votes, settled)
+            error = await acknowledged
+            if error is not None:
+                raise error
+        return votes
+
+    def vote(  # noqa: PLR0913, PLR0917  # the fields of a vote
+        self,
+        vote_id: str,
+        option: tuple[str, str, str],
+        voter: str,
+        cast_at: int,
+        channel: str,
+        edge_id: str | None = None,
+    ) -> Vote:
+        """Make a vote, with the voter's pseudonym. `option` is show, poll and option; all of it was checked before."""
+        voter_id = self._pseudonyms.of(option[0], voter)
+        return Vote(vote_id, *option, voter_id, cast_at, edge_id or self._edge_id, channel)
+
+    def submit(self, votes: Sequence[Vote], settled: Settled) -> None:
+        """Take votes that were checked, all or none; `settled` is called once: with None when Kafka has them all.
+
+        Raises:
+            BackpressureError: too many votes are on their way; nothing was taken.
+        """
+        self._lanes.submit([(vote.voter_id.encode(), encode(vote)) for vote in votes], settled)

@@ -1,0 +1,95 @@
+"""The running result, for connected viewers: read once per process from Redis, made a frame once, written to everybody.
+
+`airtally live` publishes each version on the channel `live:<show>:<poll>` (``schemas/live.md``). This is read, not
+trusted to be there: without it votes are taken all the same.
+"""
+
+import asyncio
+from collections import defaultdict
+from typing import TYPE_CHECKING, Any
+
+from redis.asyncio import Redis
+from redis.asyncio.client import PubSub
+
+from pipeline.domain.poll import PollId
+from pipeline.edge.messages import text_frame
+from pipeline.errors import UnavailableError
+from pipeline.ledger.connection import unavailable_if_down
+
+if TYPE_CHECKING:
+    from pipeline.edge.socket import VoterSocket
+
+WRITTEN_AT_ONCE = 200  # some milliseconds of this process
+LISTEN_S = 1.0
+AGAIN_S = 1.0
+
+
+class Results:
+    """The newest result of each poll that somebody watches, and who does."""
+
+    def __init__(self, client: Redis) -> None:
+        self._client = client
+        self._newest: dict[str, bytes] = {}
+        self._watching: defaultdict[str, set[VoterSocket]] = defaultdict(set)
+
+    def join(self, poll_id: PollId, socket: "VoterSocket") -> None:
+        """Show a poll's results to a viewer from now on."""
+        name = channel(poll_id)
+        self._watching[name].add(socket)
+        self.catch_up(poll_id, socket)
+
+    def leave(self, poll_id: PollId, socket: "VoterSocket") -> None:
+        """Stop that."""
+        name = channel(poll_id)
+        self._watching[name].discard(socket)
+        if not self._watching[name]:
+            del self._watching[name]
+            self._newest.pop(name, None)
+
+    def catch_up(self, poll_id: PollId, socket: "VoterSocket") -> None:
+        """Show the newest result, if it is watched and there is one."""
+        name = channel(poll_id)
+        newest = self._newest.get(name)
+        if newest is not None and socket in self._watching.get(name, ()):
+            socket.show(newest)
+
+    async def run(self) -> None:
+        """Read for ever."""
+        while True:
+            try:
+                with unavailable_if_down():
+                    async with self._client.pubsub(ignore_subscribe_messages=True) as pubsub:
+                        await self._read(pubsub)
+            except UnavailableError:
+                await asyncio.sleep(AGAIN_S)
+
+    async def _read(self, pubsub: PubSub) -> None:
+        subscribed: set[str] = set()
+        while True:
+            wanted = set(self._watching)
+            for name in wanted - subscribed:
+                await pubsub.subscribe(name)
+                last: Any = await self._client.hget(name, "json")
+                if last is not None:
+                    await self._show(name, last)
+            for name in subscribed - wanted:
+                await pubsub.unsubscribe(name)
+            subscribed = wanted
+            if not subscribed:
+                await asyncio.sleep(LISTEN_S / 10)
+                continue
+            message = await pubsub.get_message(timeout=LISTEN_S / 10)
+            if message is not None:
+                await self._show(message["channel"].decode(), message["data"])
+
+    async def _show(self, name: str, result: bytes) -> None:
+        frame = self._newest[name] = text_frame(b'{"result":%b}' % result)
+        for index, socket in enumerate(list(self._watching.get(name, ()))):
+            socket.show(frame)
+            if index % WRITTEN_AT_ONCE == WRITTEN_AT_ONCE - 1:
+                await asyncio.sleep(0)
+
+
+def channel(poll_id: PollId) -> str:
+    """Name the channel of a poll's results (``schemas/live.md``)."""
+    return f"live:{poll_id.show_id}:{poll_id.poll_id}"

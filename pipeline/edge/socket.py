@@ -1,0 +1,174 @@
+"""A viewer who stays connected: votes up, an answer down for each, and the running result, if asked for (RFC 6455).
+
+Up: the same object as in a POST. Down: `{"vote_id": ..., "status": 202}` when Kafka has the vote, the problem with its
+`vote_id` when not, and `{"result": ...}`, the snapshot that the display has (``schemas/live.md``).
+
+The protocol is that of `websockets`, without its tasks and queues: they would be most of what a connection costs.
+"""
+
+import asyncio
+import time
+from http import HTTPStatus
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+import orjson
+from websockets.frames import Frame, Opcode
+from websockets.http11 import Request as Handshake
+from websockets.server import ServerProtocol
+
+from pipeline.domain.poll import PollId
+from pipeline.edge.door import MAX_POSTED
+from pipeline.edge.messages import Request, text_frame
+from pipeline.web.problems import ProblemError
+
+if TYPE_CHECKING:
+    from pipeline.edge.site import Site
+
+PING_AFTER_S = 45.0  # of silence
+PONG_S = 20.0
+CLOSE_S = 3.0
+WRITE_BUFFER = 32 << 10
+GOING_AWAY, UNSUPPORTED, POLICY = 1001, 1003, 1008
+MOST_IN_FLIGHT = 16  # votes of one viewer
+
+UUID_CHARACTERS = 36
+
+_PING = b"\x89\x00"
+
+
+class _Identified(msgspec.Struct):
+    vote_id: Any = None
+
+
+_decode_id = msgspec.json.Decoder(_Identified).decode
+
+
+class VoterSocket(asyncio.Protocol):
+    """One connection."""
+
+    __slots__ = (
+        "_address", "_closing", "_in_flight", "_is_pinged", "_is_slow", "_poll_id", "_protocol", "_sent", "_site",
+        "_transport", "_wants_result", "deadline",
+    )  # fmt: skip
+
+    def __init__(self, site: "Site", transport: asyncio.Transport, poll_id: PollId, request: Request) -> None:
+        self._site, self._transport, self._poll_id = site, transport, poll_id
+        self._address = request.address
+        self._wants_result = "result=1" in request.query.split("&")
+        self._protocol = ServerProtocol(max_size=MAX_POSTED)
+        self._in_flight = 0
+        self._is_slow = self._is_pinged = self._closing = False
+        self._sent = b""  # the newest result that it has
+        self.deadline = time.monotonic() + PING_AFTER_S
+        transport.set_write_buffer_limits(WRITE_BUFFER)
+        site.sockets += 1
+
+    def data_received(self, data: bytes) -> None:
+        """Read on."""
+        self.deadline, self._is_pinged = time.monotonic() + PING_AFTER_S, False
+        self._protocol.receive_data(data)
+        for event in self._protocol.events_received():
+            if isinstance(event, Handshake):
+                self._protocol.send_response(self._protocol.accept(event))
+                self._flush()
+                if self._wants_result and not self._closing:
+                    self._site.results.join(self._poll_id, self)
+            elif not isinstance(event, Frame):  # a client has no responses to give
+                self._protocol.fail(POLICY)
+            elif event.opcode is Opcode.TEXT and event.fin:
+                self._take(bytes(event.data))
+            elif event.opcode in {Opcode.TEXT, Opcode.BINARY, Opcode.CONT}:
+                self._protocol.fail(UNSUPPORTED, "a vote is one frame of text")
+        self._flush()
+
+    def connection_lost(self, _error: Exception | None) -> None:
+        """Forget it; votes that it brought go on."""
+        self._site.sockets -= 1
+        self._site.closed(self)
+        self._site.results.leave(self._poll_id, self)
+
+    def pause_writing(self) -> None:
+        """Let it take what it has before there is more."""
+        self._is_slow = True
+        self._transport.pause_reading()
+
+    def resume_writing(self) -> None:
+        """Go on, with the newest result."""
+        self._is_slow = False
+        self._transport.resume_reading()
+        self._site.results.catch_up(self._poll_id, self)
+
+    def show(self, result: bytes) -> None:
+        """Send a result, a whole frame that is the same for everybody; one that is too slow gets a newer one later."""
+        if not (self._is_slow or self._closing or result is self._sent):
+            self._sent = result
+            self._transport.write(result)
+
+    def expire(self) -> None:
+        """Ask whether somebody is there, or end."""
+        if self._closing or self._is_pinged:
+            self._transport.abort()
+        else:
+            self._is_pinged = True
+            self.deadline = time.monotonic() + PONG_S
+            self._transport.write(_PING)
+
+    def drain(self) -> None:
+        """End, after the votes that are in flight."""
+        if not (self._in_flight or self._closing):
+            self._close(GOING_AWAY, "connect again, to another edge")
+
+    def _take(self, text: bytes) -> None:
+        def answer(problem: ProblemError | None) -> None:
+            self._in_flight -= 1
+            self._say(_told(vote_id, problem, self._path()))
+
+        vote_id = _id_in(text)
+        self._in_flight += 1
+        try:
+            if self._in_flight > MOST_IN_FLIGHT:
+                _refuse_impatience()
+            self._site.door.ingest.take_one(self._poll_id, text, self._address, answer)
+        except ProblemError as problem:
+            self._site.door.ingest.refused(problem)
+            answer(problem)
+
+    def _path(self) -> str:
+        return "/v1/shows/{}/polls/{}/socket".format(*self._poll_id)
+
+    def _say(self, content: bytes) -> None:
+        if not self._closing and not self._transport.is_closing():
+            self._transport.write(text_frame(content))
+
+    def _close(self, code: int, reason: str) -> None:
+        self._protocol.send_close(code, reason)
+        self._flush()
+
+    def _flush(self) -> None:
+        for data in self._protocol.data_to_send():
+            if data:
+                self._transport.write(data)
+            else:
+                self._transport.write_eof()
+        if self._protocol.close_expected() and not self._closing:
+            self._closing, self.deadline = True, time.monotonic() + CLOSE_S
+
+
+def _refuse_impatience() -> None:
+    raise ProblemError(HTTPStatus.TOO_MANY_REQUESTS, "wait for the answers to your votes", kind="too-many-votes")
+
+
+def _told(vote_id: str | None, problem: ProblemError | None, path: str) -> bytes:
+    if problem is None:
+        return orjson.dumps({"vote_id": vote_id, "status": 202})
+    return b'{"vote_id":%b,%b' % (orjson.dumps(vote_id), problem.content(path)[1:])
+
+
+def _id_in(text: bytes) -> str | None:
+    """Find the vote id, also in what is not taken: so that the client knows which vote is meant."""
+    try:
+        vote_id = _decode_id(text).vote_id
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return None
+    return vote_id if isinstance(vote_id, str) and len(vote_id) <= UUID_CHARACTERS else None

@@ -1,0 +1,1 @@
+"""Simulated viewers over real connections: `airtally load`."""

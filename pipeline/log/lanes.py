@@ -1,0 +1,231 @@
+"""Records that come one by one, sent together: one batch at a time for each partition.
+
+While a partition's batch is on its way, what comes next for it waits and becomes the next batch. So batches grow by
+themselves under load, and a record on a quiet evening waits for `linger_ms` only. A partition whose leader is away holds up
+nobody else's.
+
+aiokafka repeats a batch until the broker has it, however long that takes: idempotence makes that safe within one producer.
+What waits is bounded, and whoever would go beyond that is told so at once.
+"""
+
+import asyncio
+import contextlib
+from collections import deque
+from collections.abc import Callable, Sequence
+from types import TracebackType
+from typing import Any, Self
+
+import structlog
+from aiokafka import AIOKafkaProducer
+from aiokafka.errors import KafkaError
+
+from pipeline import metrics
+from pipeline.errors import BackpressureError, PublishError, UnavailableError
+from pipeline.log.connection import client_options, unavailable_if_down
+from pipeline.log.partitioner import java_partition
+from pipeline.log.publisher import BATCH_BYTES, MAX_REQUEST_BYTES
+from pipeline.settings import Settings
+
+Settled = Callable[[PublishError | None], None]  # called once: with None when all in-sync replicas have the record
+
+LINGER_MS = 5
+RENEW_EVERY_S = 0.5  # between attempts to get a new producer
+STOP_S = 2.0  # for a producer that has nothing to send any more
+
+log = structlog.get_logger(__name__)
+
+
+class Lanes:
+    """A lane for each partition of the log. Use it as an asynchronous context manager.
+
+    Leaving it waits up to `close_s` for what is on its way; what is not acknowledged then is settled with an error.
+    """
+
+    def __init__(
+        self, settings: Settings, *, linger_ms: int = LINGER_MS, most_in_flight: int = 30_000, close_s: float = 30.0
+    ) -> None:
+        self._link = _Link(settings)
+        self._lanes = [
+            _Lane(self._link, settings.topic, partition, linger_ms / 1000, self._count)
+            for partition in range(settings.partitions)
+        ]
+        self.in_flight = 0  # records that were submitted and are not settled
+        self._most_in_flight, self._close_s = most_in_flight, close_s
+
+    async def __aenter__(self) -> Self:
+        await self._link.open()
+        return self
+
+    async def __aexit__(
+        self, _kind: type[BaseException] | None, _error: BaseException | None, _trace: TracebackType | None
+    ) -> None:
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(self._close_s):
+                await asyncio.gather(*[lane.task for lane in self._lanes if lane.task is not None])
+        for lane in self._lanes:
+            await lane.abandon()
+        await self._link.close()
+
+    def submit(self, records: Sequence[tuple[bytes, bytes]], settled: Settled) -> None:
+        """Take records (key, value), at least one, all or none of them; `settled` is called once for all.
+
+        Raises:
+            BackpressureError: too many are on their way; none of these was taken.
+        """
+        if self.in_flight + len(records) > self._most_in_flight:
+            raise BackpressureError(
+                f"{self.in_flight} records are on their way to Kafka, and {self._most_in_flight} is the limit: try again later"
+            )
+        if len(records) > 1:
+            settled = _Countdown(len(records), settled)
+        self.in_flight += len(records)
+        lanes = self._lanes
+        for key, value in records:
+            lanes[java_partition(key, len(lanes))].add(key, value, settled)
+
+    def _count(self, settled: int) -> None:
+        self.in_flight -= settled
+
+
+class _Countdown:
+    """Settles when the last of some records is settled, with the first error of any."""
+
+    __slots__ = ("_error", "_left", "_settled")
+
+    def __init__(self, records: int, settled: Settled) -> None:
+        self._left, self._settled = records, settled
+        self._error: PublishError | None = None
+
+    def __call__(self, error: PublishError | None) -> None:
+        self._left -= 1
+        self._error = self._error or error
+        if not self._left:
+            self._settled(self._error)
+
+
+class _Lane:
+    """What waits for one partition, and the task that sends it, while there is something."""
+
+    def __init__(
+        self, link: "_Link", topic: str, partition: int, linger_s: float, count: Callable[[int], None]
+    ) -> None:
+        self._link, self._topic, self._partition, self._linger_s, self._count = link, topic, partition, linger_s, count
+        self._waiting: deque[tuple[bytes, bytes, Settled]] = deque()
+        self._sent: list[Settled] = []
+        self.task: asyncio.Task[None] | None = None
+
+    def add(self, key: bytes, value: bytes, settled: Settled) -> None:
+        self._waiting.append((key, value, settled))
+        if self.task is None:
+            self.task = asyncio.get_running_loop().create_task(self._run())
+
+    async def abandon(self) -> None:
+        """Stop sending, and say so to whoever waits."""
+        if self.task is not None:
+            self.task.cancel()
+            await asyncio.gather(self.task, return_exceptions=True)
+        self._sent += [settled for _, _, settled in self._waiting]
+        self._waiting.clear()
+        self._settle(
+            PublishError("the publisher was closed before Kafka acknowledged; publish it again with the same id")
+        )
+
+    async def _run(self) -> None:
+        while self._waiting:
+            await asyncio.sleep(self._linger_s)
+            self._settle(await self._send())
+        self.task = None
+
+    async def _send(self) -> PublishError | None:
+        """Send as much as fits into a batch, and wait until it is acknowledged, or never will be."""
+        producer = await self._link.producer()
+        try:
+            batch = producer.create_batch()
+            while self._waiting:
+                key, value, settled = self._waiting[0]
+                if batch.append(key=key, value=value, timestamp=None) is None and batch.record_count():
+                    break
+                self._waiting.popleft()
+                self._sent.append(settled)
+            metrics.PUBLISH_RECORDS.observe(len(self._sent))
+            with metrics.PUBLISH_SECONDS.time():
+                await (await producer.send_batch(batch, self._topic, partition=self._partition))
+        except KafkaError as error:
+            self._link.renew(producer, error)
+            return PublishError(f"not acknowledged: {error!r}; publish it again with the same id")
+        return None
+
+    def _settle(self, error: PublishError | None) -> None:
+        sent, self._sent = self._sent, []
+        self._count(len(sent))
+        soon = asyncio.get_running_loop().call_soon  # not here: what a callback raises is not to end a lane
+        for settled in sent:
+            soon(settled, error)
+
+
+class _Link:
+    """The producer. One that has failed a batch is replaced: its sequence numbers may have a hole that no broker takes."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._producer: Any = None
+        self._ready = asyncio.Event()
+        self._renewing: asyncio.Task[None] | None = None
+
+    async def open(self) -> None:
+        """Connect.
+
+        Raises:
+            UnavailableError: Kafka does not answer.
+        """
+        producer = AIOKafkaProducer(
+            **client_options(self._settings),
+            acks="all",
+            enable_idempotence=True,
+            linger_ms=0,  # lanes linger
+            max_batch_size=BATCH_BYTES,
+            max_request_size=MAX_REQUEST_BYTES,
+            request_timeout_ms=30_000,
+        )
+        try:
+            with unavailable_if_down():
+                await producer.start()
+        except UnavailableError:
+            await producer.stop()
+            raise
+        self._producer = producer
+        self._ready.set()
+
+    async def close(self) -> None:
+        if self._renewing is not None:
+            self._renewing.cancel()
+            await asyncio.gather(self._renewing, return_exceptions=True)
+        await _stop(self._producer)
+
+    async def producer(self) -> Any:
+        """Give the producer, when there is one that works."""
+        await self._ready.wait()
+        return self._producer
+
+    def renew(self, failed: Any, error: KafkaError) -> None:
+        """Replace a producer, once."""
+        if failed is self._producer and self._ready.is_set():
+            self._ready.clear()
+            log.warning("producer replaced", error=repr(error))
+            self._renewing = asyncio.create_task(self._renew(failed))
+
+    async def _renew(self, failed: Any) -> None:
+        await _stop(failed)
+        while not self._ready.is_set():
+            try:
+                await self.open()
+            except UnavailableError as error:
+                log.warning("waiting", part="kafka", error=str(error))
+                await asyncio.sleep(RENEW_EVERY_S)
+
+
+async def _stop(producer: Any) -> None:
+    """Stop a producer in bounded time. What it still holds would never be acknowledged."""
+    with contextlib.suppress(TimeoutError, KafkaError):
+        async with asyncio.timeout(STOP_S):
+            await producer.stop()

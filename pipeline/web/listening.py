@@ -1,0 +1,43 @@
+"""Sockets that thousands connect to, and room for them."""
+
+import resource
+import socket
+
+from pipeline.errors import PortInUseError
+
+BACKLOG = 4096  # all clients connect again at the same moment after a restart
+SPARE_FILES = 512  # for everything in a process that is not a client
+
+
+def listen(
+    host: str, port: int, setting: str, *, send_buffer_bytes: int | None = None, shared: bool = False
+) -> socket.socket:
+    """Open a listening socket; `shared`: others may listen on the same port, and the kernel spreads the connections.
+
+    Raises:
+        PortInUseError: somebody else listens there; the text names the setting that says where to listen.
+    """
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    try:
+        listening = socket.create_server((host, port), family=family, backlog=BACKLOG, reuse_port=shared)
+    except OSError as error:
+        raise PortInUseError(
+            f"{host}:{port} cannot be listened on ({error.strerror}): set {setting} to a free port, or to 0"
+        ) from error
+    if send_buffer_bytes is not None:
+        listening.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, send_buffer_bytes)  # accepted ones inherit it
+    return listening
+
+
+def allow_connections(clients: int) -> int:
+    """Raise this process's limit of open files as far as the clients need and the system lets us.
+
+    Returns how many clients there is room for.
+    """
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = clients + SPARE_FILES
+    if hard != resource.RLIM_INFINITY:
+        wanted = min(wanted, hard)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+    return min(clients, wanted - SPARE_FILES)

@@ -1,0 +1,95 @@
+"""The parts of the edge that need no server: pseudonyms, token buckets, addresses."""
+
+import re
+from collections import Counter
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pipeline.edge import Ballot, BallotError, VotePublisher
+from pipeline.edge.buckets import Buckets
+from pipeline.edge.door import network_of
+from pipeline.edge.pseudonym import Pseudonyms
+from pipeline.errors import SettingError
+from pipeline.settings import Settings
+
+from .viewers import SECRET
+
+UUID = "01234567-89ab-4cde-8f01-23456789abcd"
+GOOD = Ballot(vote_id=UUID, show_id="gala", poll_id="best", option_id="ada", voter="account 4711")
+
+
+@given(st.text(st.characters(codec="utf-8"), min_size=1), st.text(st.characters(codec="utf-8"), min_size=1))
+def test_a_pseudonym_is_the_voters_own_within_a_show_and_no_other(one: str, other: str) -> None:
+    names = Pseudonyms(SECRET)
+    assert re.fullmatch("[A-Za-z0-9_-]{43}", names.of("gala", one))
+    assert names.of("gala", one) == Pseudonyms(SECRET).of("gala", one)
+    assert len({names.of("gala", one), names.of("gala", other)}) == len({one, other})
+    assert names.of("gala", one) != names.of("finale", one)
+    assert names.of("gala", one) != Pseudonyms(SECRET + "!").of("gala", one)
+
+
+def test_a_pseudonym_does_not_change_with_versions() -> None:
+    # By openssl: HMAC-SHA256 of "account 4711" under the HMAC-SHA256 of "airtally voter pseudonym 1\0gala\1" under the secret.
+    assert Pseudonyms(SECRET).of("gala", "account 4711") == "q-jjkO5qfpaz6BDdYHdrs5tLMmeawmT-XdCwm4hF_hc"
+
+
+@pytest.mark.parametrize("secret", [None, "", "short"])
+def test_there_is_no_publisher_without_a_secret(secret: str | None) -> None:
+    with pytest.raises(SettingError, match="openssl"):
+        VotePublisher(Settings(kafka="127.0.0.1:1", edge_secret=secret))
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("vote_id", "7"), ("vote_id", UUID + "\n"), ("show_id", "Gala"), ("poll_id", ""), ("option_id", "a b"),
+        ("voter", ""), ("voter", "v" * 257), ("voter", "\ud800"), ("channel", "TV!"), ("cast_at", -1), ("cast_at", 2**53),
+    ],
+)  # fmt: skip
+def test_a_ballot_that_would_be_malformed_is_named_without_its_voter(field: str, value: object) -> None:
+    fields = {name: getattr(GOOD, name) for name in GOOD.__struct_fields__} | {field: value}
+    with pytest.raises(BallotError, match=field) as raised:
+        Ballot(**fields).check()
+    assert "4711" not in str(raised.value)
+    GOOD.check()
+
+
+@given(st.lists(st.tuples(st.floats(0, 3), st.integers(1, 5)), max_size=60))
+def test_a_bucket_never_gives_more_than_its_rate(takes: list[tuple[float, int]]) -> None:
+    """Compared with the bucket as everybody draws it: so many tokens in it, and a drip."""
+    buckets, left, last, now = Buckets(2.0, 5.0, 10), 5.0, 0.0, 0.0
+    for after, tokens in takes:
+        now += after
+        left, last = min(5.0, left + 2.0 * (now - last)), now
+        wait_s = buckets.take("a", now, tokens)
+        assert (wait_s == 0) == (left >= tokens - 1e-6)
+        if wait_s == 0:
+            left -= tokens
+        else:
+            assert wait_s == pytest.approx((tokens - left) / 2.0)
+
+
+def test_buckets_are_bounded_and_the_least_used_are_forgotten() -> None:
+    buckets = Buckets(0.001, 1.0, 100)
+    given_ = Counter[bool]()
+    for number in range(1_000):
+        given_[buckets.take(f"voter {number}", 0.0) == 0.0] += 1
+        given_[buckets.take("always here", float(number)) == 0.0] += 1
+        assert len(buckets) <= 100
+    assert given_ == {True: 1_001, False: 999}
+
+
+@pytest.mark.parametrize(
+    ("address", "network"),
+    [
+        ("198.51.100.7", "198.51.100.7"),
+        ("2001:db8::1", "2001:db8::/64"),
+        ("2001:db8::ffff:1", "2001:db8::/64"),
+        ("::ffff:198.51.100.7", "198.51.100.7"),
+        ("unknown", "unknown"),
+    ],
+)
+def test_what_counts_as_one_address(address: str, network: str) -> None:
+    assert network_of(address) == network

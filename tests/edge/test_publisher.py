@@ -1,0 +1,162 @@
+"""The publisher library on real Kafka: what it acknowledges is there, once, as it must be; what it refuses is not."""
+
+import asyncio
+import uuid
+from collections.abc import Iterator
+from typing import Any
+
+import confluent_kafka
+import pytest
+
+from pipeline.domain.record import Vote, decode
+from pipeline.edge import BackpressureError, Ballot, BallotError, PublishError, VotePublisher
+from pipeline.edge.publisher import now_ms
+from pipeline.local.stack import LocalStack, Part
+from pipeline.log.lanes import Lanes
+from pipeline.log.offsets import LogOffsets
+from pipeline.log.publisher import partition_of
+from pipeline.log.topics import open_topics
+from pipeline.settings import Settings
+from tests.workers import eventually
+
+from .viewers import EDGE
+
+pytestmark = [pytest.mark.real, pytest.mark.timeout(180)]
+
+
+def ballot(**fields: Any) -> Ballot:
+    good: dict[str, Any] = {
+        "show_id": "gala",
+        "poll_id": "best",
+        "option_id": "ada",
+        "voter": f"account {uuid.uuid4()}",
+    }
+    return Ballot(**{"vote_id": str(uuid.uuid4()), **good, **fields})
+
+
+def log_of(found: Settings) -> list[tuple[int, bytes, Vote]]:
+    """Read the whole topic: partition, key, vote."""
+    consumer = confluent_kafka.Consumer({"bootstrap.servers": found.kafka, "group.id": "look"})
+    try:
+        places = [confluent_kafka.TopicPartition(found.topic, number, 0) for number in range(found.partitions)]
+        ends = [consumer.get_watermark_offsets(place, timeout=20)[1] for place in places]
+        consumer.assign(places)
+        messages = [message for _ in range(sum(ends)) if (message := consumer.poll(20)) is not None]
+    finally:
+        consumer.close()
+    return [(message.partition(), message.key(), decode(message.value())) for message in messages]  # type: ignore[misc]
+
+
+@pytest.fixture
+def ready(topic: Settings) -> Settings:
+    return Settings(**{**topic.model_dump(exclude_none=True), **EDGE})
+
+
+async def test_a_vote_is_stamped_pseudonymous_and_where_javas_client_would_put_it(ready: Settings) -> None:
+    settings = ready.model_copy(update={"edge_id": "edge-7"})
+    before = now_ms()
+    async with VotePublisher(settings) as publisher:
+        sent = [await publisher.publish(ballot(voter="account 4711", channel="app")) for _ in range(3)]
+        sent += await publisher.publish_many([ballot(option_id="bo") for _ in range(50)])
+        assert publisher.in_flight == 0
+    found = log_of(settings)
+    assert sorted(vote.vote_id for _, _, vote in found) == sorted(vote.vote_id for vote in sent)
+    assert {vote for _, _, vote in found} == set(sent)
+    for partition, key, vote in found:
+        assert key == vote.voter_id.encode()
+        assert partition == partition_of(key, settings.partitions)
+        assert vote.edge_id == "edge-7"
+        assert before <= vote.cast_at <= now_ms()
+        assert "4711" not in vote.voter_id
+    assert len({vote.voter_id for vote in sent[:3]}) == 1
+
+
+async def test_nothing_of_a_bad_lot_is_published(ready: Settings) -> None:
+    async with VotePublisher(ready) as publisher:
+        with pytest.raises(BallotError):
+            await publisher.publish_many([ballot(), ballot(option_id="No"), ballot()])
+        assert await publisher.publish_many([]) == []
+    assert log_of(ready) == []
+
+
+async def test_what_waits_is_bounded(ready: Settings) -> None:
+    async with VotePublisher(ready, most_in_flight=10, linger_ms=200) as publisher:
+        many = [asyncio.create_task(publisher.publish(ballot())) for _ in range(25)]
+        answers = await asyncio.gather(*many, return_exceptions=True)
+        refused = [answer for answer in answers if isinstance(answer, BackpressureError)]
+        assert len(refused) == 15
+        with pytest.raises(BackpressureError):
+            await publisher.publish_many([ballot() for _ in range(11)])
+        await publisher.publish_many([ballot() for _ in range(10)])
+    assert len(log_of(ready)) == 20
+
+
+async def test_leaving_waits_for_what_is_on_its_way(ready: Settings) -> None:
+    async with VotePublisher(ready, linger_ms=300) as publisher:
+        waiting = [asyncio.create_task(publisher.publish(ballot())) for _ in range(20)]
+        await asyncio.sleep(0.05)
+    votes = await asyncio.wait_for(asyncio.gather(*waiting), 1)
+    assert {vote for _, _, vote in log_of(ready)} == set(votes)
+
+
+@pytest.fixture
+def own_kafka(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalStack]:
+    """A broker that a test may kill."""
+    with LocalStack(tmp_path_factory.mktemp("own"), [Part.KAFKA]) as stack:
+        yield stack
+
+
+async def test_a_broker_that_is_killed_costs_time_and_nothing_else(own_kafka: LocalStack) -> None:
+    settings = Settings(kafka=own_kafka.addresses.kafka, topic="kill", partitions=4, **EDGE)
+    async with open_topics(settings) as topics:
+        await topics.create()
+    acknowledged: list[Vote] = []
+    refused = 0
+
+    async def viewers(publisher: VotePublisher, stopped: asyncio.Event) -> None:
+        nonlocal refused
+        while not stopped.is_set():
+            try:
+                acknowledged.append(await publisher.publish(ballot()))
+            except BackpressureError:
+                refused += 1
+                await asyncio.sleep(0.05)
+
+    stopped = asyncio.Event()
+    async with VotePublisher(settings, most_in_flight=500) as publisher:
+        crowd = [asyncio.create_task(viewers(publisher, stopped)) for _ in range(600)]
+        await asyncio.sleep(1)
+        await asyncio.to_thread(own_kafka.children["kafka"].kill)
+        before = len(acknowledged)
+        await asyncio.sleep(1)
+        assert publisher.in_flight <= 500
+        await asyncio.to_thread(own_kafka.restart, "kafka")
+
+        async def goes_on() -> bool:
+            return len(acknowledged) > before + 1_000
+
+        await eventually(goes_on, "votes are acknowledged again")
+        stopped.set()
+        await asyncio.gather(*crowd)
+    assert refused > 0
+    found = [vote for _, _, vote in log_of(settings)]
+    assert len(found) == len(set(found))  # idempotent: a batch that is sent again is not there twice
+    assert set(acknowledged) == set(found)
+
+
+async def test_a_producer_that_fails_is_replaced_and_its_votes_are_told(ready: Settings) -> None:
+    told: list[object] = []
+    async with Lanes(ready) as lanes:
+        lanes.submit([(b"key", b"x" * (3 << 20))], told.append)  # more than the broker takes
+        lanes.submit([(b"key", b"good")], told.append)
+
+        async def both_told() -> bool:
+            return len(told) == 2
+
+        await eventually(both_told, "both told")
+        assert isinstance(told[0], PublishError)
+        again: asyncio.Future[object] = asyncio.get_running_loop().create_future()
+        lanes.submit([(b"key", b"good")], again.set_result)
+        assert await asyncio.wait_for(again, 20) is None
+    async with LogOffsets(ready) as offsets:
+        assert sum((await offsets.end()).values()) == 1 + (told[1] is None)

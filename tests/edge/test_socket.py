@@ -1,0 +1,150 @@
+"""Viewers who stay connected: votes up, answers and results down, on real parts."""
+
+import asyncio
+import uuid
+from typing import Any
+
+import aiohttp
+import orjson
+import pytest
+
+from pipeline.domain.poll import PollId
+from pipeline.domain.result import merge
+from pipeline.edge.results import channel
+from pipeline.ledger.connection import connect
+from pipeline.ledger.reader import open_ledgers
+from pipeline.live.keys import live_key
+from pipeline.local.stack import LocalStack
+from tests.workers import folded
+
+from .viewers import WAIT_S, Edge, ballot, edge_running
+
+pytestmark = [pytest.mark.real, pytest.mark.timeout(180)]
+
+
+def socket(edge: Edge, query: str = "", **headers: str) -> Any:
+    path = "/v1/shows/{}/polls/{}/socket".format(*edge.poll_id)
+    return edge.session.ws_connect(edge.url + path + query, headers=headers)
+
+
+async def told(connection: aiohttp.ClientWebSocketResponse) -> Any:
+    return await connection.receive_json(timeout=WAIT_S)
+
+
+async def test_votes_go_up_and_each_is_answered(edge: Edge) -> None:
+    good = [ballot(option_id="ada"), ballot(option_id="bo")]
+    async with socket(edge) as connection:
+        for each in (*good, good[0]):
+            await connection.send_json(each)
+        answers = [await told(connection) for _ in range(3)]
+        assert {answer["status"] for answer in answers} == {202}
+        assert sorted(answer["vote_id"] for answer in answers) == sorted(
+            str(each["vote_id"]) for each in (*good, good[0])
+        )
+        await edge.close_poll()
+        await connection.send_json(late := ballot())
+        answer = await told(connection)
+        assert (answer["status"], answer["vote_id"], answer["type"]) == (
+            409, late["vote_id"], "urn:airtally:problem:poll-closed",
+        )  # fmt: skip
+    await folded(edge.settings)
+    async with open_ledgers(edge.settings) as ledgers:
+        result = merge(edge.poll_id, await ledgers.read(edge.poll_id))
+    assert result is not None
+    assert dict(result.totals) == {"ada": 1, "bo": 1}
+
+
+async def test_what_is_no_vote_is_told_so_and_the_connection_stays(edge: Edge) -> None:
+    before = await edge.ends()
+    async with socket(edge) as connection:
+        for text, status in (
+            ("nonsense", 400), ("[]", 422), ("{}", 422), ('{"vote_id":7}', 422), ("[" * 3_000, 422), ('"\\ud800"', 400),
+        ):  # fmt: skip
+            await connection.send_str(text)
+            assert (await told(connection))["status"] == status, text
+        await connection.send_json(ballot(option_id="nobody", vote_id=(vote_id := str(uuid.uuid4()))))
+        assert (await told(connection))["vote_id"] == vote_id
+        assert await edge.ends() == before
+        await connection.send_json(ballot())
+        assert (await told(connection))["status"] == 202
+
+
+@pytest.mark.parametrize(("content", "code"), [(b"bytes", 1003), ("x" * 5_000, 1009)])
+async def test_what_is_no_message_of_ours_ends_the_connection(edge: Edge, content: bytes | str, code: int) -> None:
+    async with socket(edge) as connection:
+        await (connection.send_bytes(content) if isinstance(content, bytes) else connection.send_str(content))
+        await connection.receive(timeout=WAIT_S)
+        assert connection.close_code == code
+
+
+async def test_pages_of_other_origins_may_not(edge: Edge) -> None:
+    async with socket(edge, Origin="https://vote.example") as connection:
+        await connection.send_json(ballot())
+        assert (await told(connection))["status"] == 202
+    for path, status in (("https://evil.example", 403), ("null", 403)):
+        with pytest.raises(aiohttp.WSServerHandshakeError) as refused:
+            await socket(edge, Origin=path)
+        assert refused.value.status == status
+
+
+async def test_the_running_result_comes_to_those_who_ask(edge: Edge) -> None:
+    """What `live` publishes is sent as it is, and whoever comes later gets the newest at once."""
+    client = connect(edge.settings)
+    name = live_key(edge.poll_id)
+
+    async def publish(number: int) -> None:
+        content = orjson.dumps({"version": number, "total": number})
+        await client.hset(name, "json", content)
+        await client.publish(name, content)
+
+    async with socket(edge, "?result=1") as watching, socket(edge) as voting:
+        await publish(1)
+        seen = [await told(watching)]
+        while seen[-1]["result"]["version"] < 1:
+            seen.append(await told(watching))
+        await publish(2)
+        assert await told(watching) == {"result": {"version": 2, "total": 2}}
+        async with socket(edge, "?result=1") as later:
+            assert (await told(later))["result"]["version"] == 2
+        await watching.send_json(ballot())
+        assert (await told(watching))["status"] == 202
+        with pytest.raises(TimeoutError):
+            await voting.receive(timeout=0.2)
+    await client.aclose()
+
+
+async def test_a_viewer_who_takes_nothing_is_sent_the_newest_later(edge: Edge) -> None:
+    client = connect(edge.settings)
+    name, filler = live_key(edge.poll_id), "x" * 60_000
+    await client.hset(name, "json", orjson.dumps({"version": -1}))
+    async with socket(edge, "?result=1") as slow, socket(edge, "?result=1") as quick:
+        assert {(await told(each))["result"]["version"] for each in (slow, quick)} == {-1}
+        transport = slow._response.connection.transport
+        transport.pause_reading()
+        for number in range(200):  # some 12 MB: more than all buffers between
+            await client.publish(name, orjson.dumps({"version": number, "filler": filler}))
+            while (await told(quick))["result"]["version"] < number:
+                pass
+        transport.resume_reading()
+        seen = [(await told(slow))["result"]["version"]]
+        while seen[-1] != 199:
+            seen.append((await told(slow))["result"]["version"])
+    assert seen == sorted(seen)
+    assert len(seen) < 190
+    await client.aclose()
+
+
+async def test_it_is_told_to_connect_elsewhere_when_its_edge_ends(system: LocalStack, edge: Edge) -> None:
+    with edge_running(system, edge.settings) as (url, child):
+        other = Edge(url, edge.poll_id, edge.session, edge.settings)
+        async with socket(other) as connection:
+            await connection.send_json(ballot())
+            stopping = asyncio.create_task(asyncio.to_thread(child.stop))
+            assert (await told(connection))["status"] == 202
+            await connection.receive(timeout=WAIT_S)
+            assert connection.close_code == 1001
+            await stopping
+
+
+def test_a_poll_is_where_the_display_says() -> None:
+    assert channel(PollId("gala", "best")) == live_key(PollId("gala", "best"))
