@@ -66,6 +66,14 @@ bench: $(STAMP) ## measure: edge, tally, archive, live, the whole system (minute
 	$(BIN)/python -m bench.live
 	$(BIN)/python -m bench.whole
 
+.PHONY: simulation
+simulation: $(STAMP) ## a million steps of workers on simulated parts that fail (make simulation STEPS=10000000 SEED=7)
+	$(BIN)/python -m tests.simulation --steps $(or $(STEPS),1000000) --seed $(or $(SEED),1)
+
+.PHONY: fuzz
+fuzz: $(STAMP) ## millions of mutated records through a tally and an archive that must agree (make fuzz RECORDS=100000 SEED=7)
+	$(BIN)/python -m tests.fuzz --records $(or $(RECORDS),3000000) --seed $(or $(SEED),1)
+
 .PHONY: clean
 clean: ## remove what was made here
 	rm -rf $(VENV) .airtally build dist bench/out .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

@@ -20,7 +20,8 @@ stops a service at its start, or makes a service wait and try again.
     │   └── LogNotDenseError        offsets with holes: compaction or transactions
     ├── PublishError                a record was not acknowledged
     │   └── BackpressureError       it was not even taken: too many are on their way already
-    └── PollError                   a poll's state forbids the command
+    ├── PollError                   a poll's state forbids the command
+    └── CertificateError            a certificate or a proof is not what it says
 """
 
 
@@ -92,3 +93,7 @@ class BackpressureError(PublishError):
 
 class PollError(AirtallyError):
     """The poll's state does not allow this."""
+
+
+class CertificateError(AirtallyError):
+    """A certificate or a proof does not stand."""

@@ -20,6 +20,11 @@ LONGEST_WAIT_S = 2.0
 log = structlog.get_logger(__name__)
 
 
+def now_s() -> float:
+    """Read the event loop's clock: monotonic, and in a simulation the simulated one, as for every timeout and sleep."""
+    return asyncio.get_running_loop().time()
+
+
 @contextlib.asynccontextmanager
 async def repeating(call: Callable[[], None], every_s: float) -> AsyncIterator[None]:
     """Call again and again while the block runs, first after `every_s`."""

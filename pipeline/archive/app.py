@@ -9,7 +9,6 @@ from faust.types import TP
 
 from pipeline import metrics
 from pipeline.archive.archiver import Archiver
-from pipeline.archive.store import ArchiveStore
 from pipeline.errors import UnavailableError
 from pipeline.health import Health
 from pipeline.log.app import AppLog, on_partitions
@@ -25,8 +24,8 @@ log = structlog.get_logger(__name__)
 class Archive:
     """The archiver's life in a Faust worker."""
 
-    def __init__(self, app: BatchApp, source: AppLog, store: ArchiveStore, archiver: Archiver, health: Health) -> None:
-        self._app, self._log, self._store, self._archiver, self._health = app, source, store, archiver, health
+    def __init__(self, app: BatchApp, source: AppLog, archiver: Archiver, health: Health) -> None:
+        self._app, self._log, self._archiver, self._health = app, source, archiver, health
         self._task: asyncio.Task[None] | None = None
 
     def add(self, event: Any) -> None:
@@ -37,6 +36,7 @@ class Archive:
     async def assigned(self, partitions: Collection[TP]) -> None:
         """Begin anew with the partitions that were assigned."""
         self._begin()
+        self._archiver.hold({tp.partition for tp in partitions})
         log.info("partitions assigned", partitions=sorted(tp.partition for tp in partitions))
         self._health.set("start", None)
         self._health.set("partitions", None)
@@ -55,15 +55,8 @@ class Archive:
         try:
             async with asyncio.timeout(POSITIONS_WAIT_S):
                 await self._archiver.forget({tp.partition for tp in partitions})
-                topics = {tp.topic for tp in partitions}
-                stored = {
-                    TP(topic, partition): offset
-                    for topic in topics
-                    for partition, offset in (
-                        await self._store.next_offsets(topic, [tp.partition for tp in partitions])
-                    ).items()
-                }
-                return {tp: stored.get(tp, 0) for tp in partitions}
+                stored = await self._archiver.stored([tp.partition for tp in partitions])
+                return {tp: stored[tp.partition] for tp in partitions}
         except (UnavailableError, TimeoutError) as error:
             log.warning("positions unknown", error=str(error))
             return {}

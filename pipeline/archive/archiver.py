@@ -20,7 +20,7 @@ from pipeline.domain.batch import RecordBatch
 from pipeline.errors import LogReplacedError, LogTruncatedError, UnavailableError
 from pipeline.health import Health
 from pipeline.log.app import AppLog
-from pipeline.waiting import for_ever, until_available
+from pipeline.waiting import for_ever, now_s, until_available
 
 REWIND_PAUSE_S = 1.0  # as in the tally: batches from before a seek are on their way still
 IDLE_LOOK_S = 5.0
@@ -37,10 +37,12 @@ class Archiver:
         self._collected: list[Any] = []  # the events whose batches are in the buffer
         self._events: deque[Any] = deque()
         self._wake = asyncio.Event()
+        self._held: set[int] = set()  # the partitions that this worker has
         self._next: dict[int, int] = {}  # the offset to collect next; a partition that is missing must be asked for
         self._sought_at: dict[int, float] = {}
         self._inserting: asyncio.Task[None] | None = None
-        self._looked_at = time.monotonic()
+        self._looked_at = float("-inf")
+        self._doubtful = False  # ClickHouse was away: it may have come back with less than it had
 
     @property
     def next_offsets(self) -> dict[int, int]:
@@ -51,6 +53,10 @@ class Archiver:
         """Queue a batch. The transport bounds how many bytes can wait."""
         self._events.append(event)
         self._wake.set()
+
+    def hold(self, partitions: Collection[int]) -> None:
+        """Look after these partitions, also while nothing of them arrives."""
+        self._held = set(partitions)
 
     async def forget(self, partitions: Collection[int]) -> None:
         """Let go of partitions, or doubt their positions. A flush that is on its way arrives first."""
@@ -116,19 +122,29 @@ class Archiver:
         await self._settle()
 
         async def ask() -> int:
-            begin, end = await self._log.begin_offset(partition), await self._log.end_offset(partition)
-            stored = (await self._store.next_offsets(self._topic, [partition])).get(partition)
+            begin = await self._log.begin_offset(partition)
+            stored = (await self._store.whole_to(self._topic, {partition: begin})).get(partition)
+            end = await self._log.end_offset(partition)  # last: another worker may store what comes in meanwhile
             if stored is not None and not begin <= stored <= end:
                 raise _impossible(partition, stored, begin, end)
             return begin if stored is None else stored
 
         return await until_available(ask, self._health, "clickhouse")
 
+    async def stored(self, partitions: Collection[int]) -> dict[int, int]:
+        """Ask ClickHouse, once, how far it holds the log of some partitions without a hole.
+
+        Raises:
+            UnavailableError: it, or Kafka, does not answer.
+        """
+        begins = {partition: await self._log.begin_offset(partition) for partition in partitions}
+        return begins | await self._store.whole_to(self._topic, begins)
+
     async def _rewind(self, partition: int, next_offset: int, seen_offset: int) -> None:
-        if time.monotonic() - self._sought_at.get(partition, float("-inf")) < REWIND_PAUSE_S:
+        if now_s() - self._sought_at.get(partition, float("-inf")) < REWIND_PAUSE_S:
             return
         log.warning("rewind", partition=partition, offset=next_offset, seen_offset=seen_offset)
-        self._sought_at[partition] = time.monotonic()
+        self._sought_at[partition] = now_s()
         await self._log.seek(partition, next_offset)
 
     async def _flush(self) -> None:
@@ -141,16 +157,20 @@ class Archiver:
 
     async def _settle(self) -> None:
         """Wait until the flush that is on its way has arrived."""
-        if self._inserting is not None:
-            await asyncio.shield(self._inserting)
-            self._inserting = None
+        inserting = self._inserting
+        if inserting is not None:
+            await asyncio.shield(inserting)
+            if self._inserting is inserting:  # another that waited too may have sent the next one by now
+                self._inserting = None
 
     async def _insert(self, flush: Flush, events: list[Any]) -> None:
         began = time.perf_counter()
         async for attempt in for_ever(self._health, "clickhouse"):
             with attempt:
-                if attempt.retry_state.attempt_number > 1 and await self._store.holds(flush):
-                    break  # the answer was lost, not the flush
+                if attempt.retry_state.attempt_number > 1:
+                    self._doubtful = True
+                    if await self._store.holds(flush):
+                        break  # the answer was lost, not the flush
                 await self._store.insert(flush)
         self._health.set("clickhouse", None)
         metrics.FLUSH_SECONDS.observe(time.perf_counter() - began)
@@ -164,25 +184,37 @@ class Archiver:
             event.ack()
 
     async def _look(self) -> None:
-        """Look at ClickHouse while nothing arrives: somebody may have gone back to a backup."""
+        """Look for what ClickHouse has lost, when it was away; and while nothing arrives, or nobody else would notice."""
         if self._inserting is not None and self._inserting.done():
             await self._settle()
         quiet = not self._events and not self._buffer.rows and self._inserting is None
-        if not quiet or not self._next or time.monotonic() - self._looked_at < IDLE_LOOK_S:
+        if not (quiet or self._doubtful) or not self._held or now_s() - self._looked_at < IDLE_LOOK_S:
             return
-        self._looked_at = time.monotonic()
+        self._looked_at = now_s()
+        await self._flush()
+        await self._settle()  # now all that was collected should be there
         try:
-            stored = await self._store.next_offsets(self._topic, self._next)
+            stored = await self.stored(sorted(self._held))
         except UnavailableError as error:
             self._health.set("clickhouse", str(error))
             return
         self._health.set("clickhouse", None)
-        for partition, expected in list(self._next.items()):
-            if stored.get(partition, 0) < expected and self._next.get(partition) == expected:
-                del self._next[partition]
-                position = self._next[partition] = await self._position(partition)
-                if position < expected:
-                    await self._rewind(partition, position, expected)
+        self._doubtful = False
+        for partition, end in stored.items():
+            await self._look_at(partition, end)
+
+    async def _look_at(self, partition: int, stored: int) -> None:
+        """See that all of a partition is stored, and that its log is read on from there."""
+        expected = self._next.get(partition)
+        if expected is None or stored < expected:
+            if expected is not None:
+                log.warning("records are missing in ClickHouse", partition=partition, offset=stored)
+            position = await self._position(partition)
+            if self._next.get(partition) == expected:
+                self._next[partition] = position
+        reading, next_offset = self._log.position(partition), self._next.get(partition)
+        if not self._events and reading is not None and next_offset is not None and reading > next_offset:
+            await self._rewind(partition, next_offset, reading)
 
 
 def _impossible(partition: int, stored: int, begin: int, end: int) -> LogTruncatedError | LogReplacedError:
@@ -198,4 +230,4 @@ def _impossible(partition: int, stored: int, begin: int, end: int) -> LogTruncat
 
 
 def _now_ms() -> int:
-    return time.monotonic_ns() // 1_000_000
+    return int(now_s() * 1000)

@@ -4,10 +4,11 @@ The hashes are computed in SQL from the stored bytes; ``pipeline.audit.leaf`` sa
 """
 
 import asyncio
+import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from pipeline.archive.recount import rows_of
+from pipeline.archive.recount import groups_of, rows_of
 from pipeline.domain.batch import RecordBatch
 from pipeline.domain.record import Vote, decode_batch
 from pipeline.settings import Settings
@@ -57,7 +58,9 @@ LIMIT {most:UInt32}
 """
 
 _LEAVES = """
-SELECT offset, SHA256(concat(
+WITH transform(partition, {partitions:Array(UInt32)}, {firsts:Array(UInt64)}, toUInt64(0)) AS first,
+  transform(partition, {partitions:Array(UInt32)}, {nexts:Array(UInt64)}, toUInt64(0)) AS next
+SELECT partition, offset, SHA256(concat(
   '\\0', toString(partition), ':', toString(offset), ':', toString(toUnixTimestamp64Milli(append_time)), ':',
   if(isNull(key), '-', concat(toString(length(assumeNotNull(key))), ':', assumeNotNull(key))), ':',
   if(isNull(value), '-', concat(toString(length(assumeNotNull(value))), ':', assumeNotNull(value))), ':',
@@ -67,15 +70,16 @@ SELECT offset, SHA256(concat(
         concat(toString(length(assumeNotNull(header.value))), ':', assumeNotNull(header.value)))),
     headers)))) AS leaf
 FROM votes_log FINAL
-WHERE topic = {topic:String} AND partition = {partition:UInt32} AND offset >= {first:UInt64} AND offset < {next:UInt64}
-ORDER BY offset
+WHERE topic = {topic:String} AND partition IN {partitions:Array(UInt32)} AND offset >= first AND offset < next
+ORDER BY partition, offset
 """
 
 # Sorted in the array: what an inner ORDER BY promises to an aggregate function is not much. By way of hex digits, as a
 # FixedString loses its zeros at the end where it becomes a String.
-_DIGEST = (
-    "SELECT SHA256(unhex(arrayStringConcat(arrayMap(pair -> hex(pair.2), arraySort(groupArray((offset, leaf))))))) "  # noqa: S608  # of our own text
-    f"FROM ({_LEAVES})"
+_DIGESTS = (
+    "SELECT partition, "  # noqa: S608  # of our own text
+    "SHA256(unhex(arrayStringConcat(arrayMap(pair -> hex(pair.2), arraySort(groupArray((offset, leaf))))))) "
+    f"FROM ({_LEAVES}) GROUP BY partition"
 )
 
 _OUTCOME = """
@@ -100,8 +104,8 @@ async def leaves(settings: Settings, partition: int, wanted: Range) -> list[byte
     Raises:
         UnavailableError: ClickHouse does not answer.
     """
-    (rows,) = await asyncio.to_thread(rows_of, settings, [(_LEAVES, _of(partition, wanted))])
-    return [bytes(leaf) for _, leaf in rows]
+    (rows,) = await asyncio.to_thread(rows_of, settings, [(_LEAVES, _of({partition: wanted}))])
+    return [bytes(leaf) for _, _, leaf in rows]
 
 
 async def records_at(settings: Settings, partition: int, wanted: Range) -> RecordBatch:
@@ -117,7 +121,8 @@ async def records_at(settings: Settings, partition: int, wanted: Range) -> Recor
         "FROM votes_log FINAL WHERE topic = {topic:String} AND partition = {partition:UInt32} "
         "AND offset >= {first:UInt64} AND offset < {next:UInt64} ORDER BY offset"
     )
-    (rows,) = await asyncio.to_thread(rows_of, settings, [(sql, _of(partition, wanted))])
+    range_of = {"partition": partition, "first": wanted[0], "next": wanted[1]}
+    (rows,) = await asyncio.to_thread(rows_of, settings, [(sql, range_of)])
     dense = [row for position, row in enumerate(rows, wanted[0]) if row[0] == position]
     return RecordBatch(
         settings.topic,
@@ -169,24 +174,34 @@ async def appearances(settings: Settings, show_id: str, poll_id: str, vote_id: s
 def _stored_ranges(
     settings: Settings, ranges: Mapping[int, Range], hashed: Mapping[int, Range]
 ) -> dict[int, StoredRange]:
-    parameters = {
+    held, *digests = rows_of(
+        settings,
+        [
+            (_HELD, _of(ranges)),
+            *((_DIGESTS, _of({each: hashed[each] for each in group})) for group in groups_of(_sizes(hashed))),
+        ],
+    )
+    counts = {partition: (rows, distinct) for partition, rows, distinct in held}
+    digest_of = {partition: bytes(digest) for rows in digests for partition, digest in rows}
+    found = {}
+    for partition, wanted in ranges.items():
+        rows, distinct = counts.get(partition, (0, 0))
+        gaps: list[Range] = []
+        if distinct != wanted[1] - wanted[0]:
+            names = {"partition": partition, "first": wanted[0], "next": wanted[1], "most": SHOWN_GAPS}
+            gaps = [(first, behind) for first, behind in rows_of(settings, [(_GAPS, names)])[0]]
+        digest = digest_of.get(partition, hashlib.sha256().digest())
+        found[partition] = StoredRange(partition, rows, distinct, tuple(gaps), digest)
+    return found
+
+
+def _sizes(ranges: Mapping[int, Range]) -> list[tuple[int, int]]:
+    return [(partition, behind - first) for partition, (first, behind) in ranges.items()]
+
+
+def _of(ranges: Mapping[int, Range]) -> dict[str, list[int]]:
+    return {
         "partitions": list(ranges),
         "firsts": [first for first, _ in ranges.values()],
         "nexts": [behind for _, behind in ranges.values()],
     }
-    (held,) = rows_of(settings, [(_HELD, parameters)])
-    counts = {partition: (rows, distinct) for partition, rows, distinct in held}
-    digests = rows_of(settings, [(_DIGEST, _of(partition, wanted)) for partition, wanted in hashed.items()])
-    found = {}
-    for (partition, wanted), ((digest,),) in zip(ranges.items(), digests, strict=True):
-        rows, distinct = counts.get(partition, (0, 0))
-        gaps: list[Range] = []
-        if distinct != wanted[1] - wanted[0]:
-            (missing,) = rows_of(settings, [(_GAPS, {**_of(partition, wanted), "most": SHOWN_GAPS})])
-            gaps = [(first, behind) for first, behind in missing]
-        found[partition] = StoredRange(partition, rows, distinct, tuple(gaps), bytes(digest))
-    return found
-
-
-def _of(partition: int, wanted: Range) -> dict[str, int]:
-    return {"partition": partition, "first": wanted[0], "next": wanted[1]}

@@ -30,7 +30,7 @@ async def run(settings: Settings) -> None:
             app = make_app(settings, "archive")
             source = AppLog(app, settings.topic, offsets)
             archiver = Archiver(settings.topic, store, source, health, FlushPolicy())
-            archive = Archive(app, source, store, archiver, health)
+            archive = Archive(app, source, archiver, health)
             build(app, settings, archive)
             async with measured(archive.measure):
                 await run_app(app)

@@ -1,15 +1,15 @@
 """The archive's table in ClickHouse: what it holds, and the insert of a flush.
 
-Exactly once comes from three lines of defence. The next offset of a partition is what the table holds, asked for at each
-assignment. A flush is one insert of one block, which ClickHouse takes all or not at all; after an insert without an answer
-it is asked whether it has the rows. And a row's place in the log is its key: where the same record was inserted twice,
+Exactly once comes from three lines of defence. The next offset of a partition is the first that the table lacks, asked for
+at each assignment. A flush is one insert of one block, which ClickHouse takes all or not at all; after an insert without an
+answer it is asked whether it has the rows. And a row's place in the log is its key: where the same record was inserted twice,
 readers see one.
 """
 
 import asyncio
 import itertools
 import secrets
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -50,14 +50,30 @@ class PartitionArithmetic:
         return self.rows - self.distinct
 
 
+class Tokens:
+    """The deduplication tokens of one worker.
+
+    Each insert has a token of its own, so that only a repeat of the very same request (by a proxy, say) is nothing. A
+    token for the content would lose rows: ClickHouse writes a token down before the rows, and killed in between would
+    answer the next attempt as if they were there; and it remembers tokens over TRUNCATE and a return to a backup.
+    """
+
+    def __init__(self, session: str) -> None:
+        self._session = session
+        self._numbers = itertools.count(1)
+
+    def next(self, flush: Flush) -> str:
+        """Give the token for an attempt to insert a flush."""
+        return f"{self._session}:{next(self._numbers)}:{flush.token}"
+
+
 class ArchiveStore:
     """A worker's hand on `votes_log`. Calls may overlap; each runs in a thread, with the columns it must build."""
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
         self._client: Any = None
-        self._session = secrets.token_hex(8)
-        self._numbers = itertools.count(1)
+        self._tokens = Tokens(secrets.token_hex(8))
 
     async def close(self) -> None:
         """Close the connections."""
@@ -79,6 +95,45 @@ class ArchiveStore:
         )
         return dict(rows)
 
+    async def whole_to(self, topic: str, begins: Mapping[int, int]) -> dict[int, int]:
+        """Give the first offset that is missing, from each partition's `begin` on; of those partitions that have any rows.
+
+        It is ``next_offsets``, but for holes: inserts are not synced to the disk, and a power cut may take away an earlier
+        one and leave a later one. A bitmap of offsets costs no more than their maximum.
+
+        Raises:
+            UnavailableError: ask again later.
+            ConfigurationError: waiting will not help.
+        """
+        rows = await self._rows(
+            "SELECT partition, max(offset) + 1, "
+            "groupBitmapIf(offset, offset >= transform(partition, {partitions:Array(UInt32)}, {begins:Array(UInt64)}, 0)) "
+            "FROM votes_log WHERE topic = {topic:String} AND partition IN {partitions:Array(UInt32)} GROUP BY partition",
+            {"topic": topic, "partitions": list(begins), "begins": list(begins.values())},
+        )
+        return {
+            partition: end
+            if held >= end - begins[partition]
+            else await self._first_missing(topic, partition, begins[partition], end)
+            for partition, end, held in rows
+        }
+
+    async def _first_missing(self, topic: str, partition: int, begin: int, end: int) -> int:
+        """Search by halves. Each question is about half as many rows as the one before."""
+        whole, broken = begin, end  # all before the one is there; something before the other is not
+        while broken - whole > 1:
+            middle = (whole + broken) // 2
+            rows = await self._rows(
+                "SELECT groupBitmap(offset) FROM votes_log WHERE topic = {topic:String} AND partition = {partition:UInt32} "
+                "AND offset >= {whole:UInt64} AND offset < {middle:UInt64}",
+                {"topic": topic, "partition": partition, "whole": whole, "middle": middle},
+            )
+            if rows[0][0] == middle - whole:
+                whole = middle
+            else:
+                broken = middle
+        return whole
+
     async def holds(self, flush: Flush) -> bool:
         """Tell whether every record of a flush is stored: asked when an insert had no answer.
 
@@ -98,15 +153,11 @@ class ArchiveStore:
     async def insert(self, flush: Flush) -> None:
         """Insert a flush, all or nothing. After an error it may have arrived: ask ``holds`` before the next attempt.
 
-        Each call has a token of its own, so that only a repeat of the very same request (by a proxy, say) is nothing. A
-        token for the content would lose rows: ClickHouse writes a token down before the rows, and killed in between would
-        answer the next attempt as if they were there; and it remembers tokens over TRUNCATE and a return to a backup.
-
         Raises:
             UnavailableError: it may have arrived or not.
             ConfigurationError: waiting will not help; nothing of it was stored.
         """
-        settings = {**_ONE_BLOCK, "insert_deduplication_token": f"{self._session}:{next(self._numbers)}:{flush.token}"}
+        settings = {**_ONE_BLOCK, "insert_deduplication_token": self._tokens.next(flush)}
 
         def insert() -> None:
             block = block_of(flush)

@@ -5,11 +5,13 @@ import typer
 from pipeline import __version__
 from pipeline.cli import edge_token, polls
 from pipeline.cli.audit import audit
+from pipeline.cli.certificates import certify, keygen, prove, verify
 from pipeline.cli.context import console
 from pipeline.cli.demo import demo
 from pipeline.cli.doctor import doctor
 from pipeline.cli.load import load
 from pipeline.cli.local import down, status, up
+from pipeline.cli.rebuild import rebuild
 from pipeline.cli.results import result
 from pipeline.cli.services import archive, edge, init, live, tally
 from pipeline.cli.simulate import simulate
@@ -37,7 +39,7 @@ def _main(*, version: bool = typer.Option(False, "--version", help="Print the ve
         raise typer.Exit
 
 
-LOCAL, SERVICES, SHOW = "On this machine", "Services", "A show"
+LOCAL, SERVICES, SHOW, PROOF = "On this machine", "Services", "A show", "Proof"
 for function, panel in (
     (demo, LOCAL),
     (up, LOCAL),
@@ -52,7 +54,12 @@ for function, panel in (
     (simulate, SHOW),
     (load, SHOW),
     (result, SHOW),
-    (audit, SHOW),
+    (audit, PROOF),
+    (certify, PROOF),
+    (verify, PROOF),
+    (prove, PROOF),
+    (keygen, PROOF),
+    (rebuild, PROOF),
 ):
     app.command(rich_help_panel=panel)(function)
 polls.app.command()(void)

@@ -59,6 +59,7 @@ def as_json(read: Result, ends: Mapping[int, int]) -> dict[str, Any]:
         "outcomes": dict(read.outcomes),
         "seconds": seconds,
         "conflicting_partitions": list(read.conflicts),
+        "voids_in_force": read.voids_in_force,
         "partitions": [
             {"partition": each.partition, "next_offset": each.next_offset, "end_offset": ends.get(each.partition)}
             for each in read.partitions
@@ -71,6 +72,13 @@ def show_result(read: Result, ends: Mapping[int, int]) -> None:
     console.print(f"[bold]{title(read.poll_id)}[/]  {read.status}, {read.total:,} votes", highlight=False)
     if read.conflicts:
         console.print(f"[bold red]partitions {list(read.conflicts)} hold other markers: not a result to announce[/]")
+    if read.voids_in_force:
+        names = f"{read.poll_id.show_id} {read.poll_id.poll_id}"
+        console.print(
+            f"[yellow]votes are struck from this by {', '.join(read.voids_in_force)}: `airtally audit {names}` has the "
+            "official result[/]",
+            highlight=False,
+        )
     table = Table("option", "label", box=None)
     table.add_column("votes", justify="right")
     table.add_column("share", justify="right")

@@ -38,6 +38,13 @@ class Result:
     conflicts: Sequence[int]  # partitions whose markers differ from the first partition's: not a result to announce
 
     @property
+    def voids_in_force(self) -> list[str]:
+        """Names of the decisions that strike votes from these totals. One that is taken back in any partition is none."""
+        voids = [void for reading in self.partitions if reading.poll is not None for void in reading.poll.voids]
+        ended = {void.decision.void_id for void in voids if not void.in_force}
+        return list(dict.fromkeys(void.decision.void_id for void in voids if void.decision.void_id not in ended))
+
+    @property
     def total(self) -> int:
         """All votes that count."""
         return sum(self.totals.values())

@@ -9,29 +9,29 @@ class Keys:
     """The keys of one partition's ledger."""
 
     def __init__(self, topic: str, partition: int) -> None:
-        self._slot = f"{{{topic}/{partition}}}"
-        self.head = f"{self._slot}:head"
-        self.polls = f"{self._slot}:polls"
+        self.slot = f"{{{topic}/{partition}}}"
+        self.head = f"{self.slot}:head"
+        self.polls = f"{self.slot}:polls"
 
     def poll(self, poll_id: PollId) -> str:
         """Name the hash of a poll's rules, state, totals and outcomes."""
-        return f"{self._slot}:poll:{poll_name(poll_id)}"
+        return f"{self.slot}:poll:{poll_name(poll_id)}"
 
     def windows(self, poll_id: PollId) -> str:
         """Name the hash of a poll's votes per window and option."""
-        return f"{self._slot}:windows:{poll_name(poll_id)}"
+        return f"{self.slot}:windows:{poll_name(poll_id)}"
 
     def edges(self, poll_id: PollId) -> str:
         """Name the hash of when each edge's last vote for a poll was appended."""
-        return f"{self._slot}:edges:{poll_name(poll_id)}"
+        return f"{self.slot}:edges:{poll_name(poll_id)}"
 
     def voters(self, poll_id: PollId) -> str:
         """Name the hash of how many votes of each voter reached the limit rule."""
-        return f"{self._slot}:voters:{poll_name(poll_id)}"
+        return f"{self.slot}:voters:{poll_name(poll_id)}"
 
     def ids(self, poll_id: PollId, epoch: int) -> str:
         """Name the set of the vote ids that came in an epoch."""
-        return f"{self._slot}:ids:{poll_name(poll_id)}/{epoch}"
+        return f"{self.slot}:ids:{poll_name(poll_id)}/{epoch}"
 
 
 def poll_name(poll_id: PollId) -> str:

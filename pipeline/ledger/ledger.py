@@ -25,6 +25,15 @@ redis.call('HSET', KEYS[1], 'format', ARGV[1], 'base', ARGV[2], 'next_offset', A
 return 1
 """
 
+# All keys of a partition, whatever they are, at once: what was left of a ledger would be counted into the next one.
+_RESET = """
+for _, key in ipairs(redis.call('KEYS', ARGV[1])) do redis.call('UNLINK', key) end
+if ARGV[3] ~= '' then
+  redis.call('HSET', KEYS[1], 'format', ARGV[2], 'base', ARGV[3], 'next_offset', ARGV[3], 'clock_ms', 0)
+end
+return 1
+"""
+
 
 _DECIDED = (Outcome.COUNTED, Outcome.DUPLICATE, Outcome.OVER_LIMIT)
 
@@ -46,6 +55,7 @@ class Ledger:
         self._topic = topic
         self._apply = client.register_script(_APPLY)
         self._create = client.register_script(_CREATE)
+        self._reset = client.register_script(_RESET)
 
     async def next_offset(self, partition: int) -> int | None:
         """Give the offset of the record to fold next; None: there is no ledger."""
@@ -82,6 +92,12 @@ class Ledger:
         """Make an empty ledger that begins at an offset, unless there is one."""
         with unavailable_if_down():
             await self._create(keys=[Keys(self._topic, partition).head], args=[FORMAT, base])
+
+    async def reset(self, partition: int, base: int | None) -> None:
+        """Throw a ledger away; and begin a new one at an offset, unless that is left to the workers."""
+        keys = Keys(self._topic, partition)
+        with unavailable_if_down():
+            await self._reset(keys=[keys.head], args=[f"{keys.slot}:*", FORMAT, "" if base is None else base])
 
     async def apply(self, chunk: Chunk) -> Reply:
         """Apply a chunk, all or nothing.

@@ -23,7 +23,7 @@ def parse_live_key(key: str) -> PollId | None:
 def fields(shown: Snapshot) -> list[str | int]:
     """Give the hash's flat fields and values, apart from `version`, `json` and `seconds`."""
     flat: list[str | int] = ["format", FORMAT]
-    for name in ("status", "phase", "total", "rate", "second", "opened_at", "complete_to", "as_of", "topic"):
+    for name in ("status", "phase", "total", "rate", "second", "opened_at", "complete_to", "as_of", "voids", "topic"):
         flat += [name, getattr(shown, name)]
     flat += ["closed_at", _or_empty(shown.closed_at), "lag", _or_empty(shown.lag)]
     flat += ["next_offsets", offsets_text(shown)]

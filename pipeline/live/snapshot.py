@@ -57,6 +57,7 @@ class Snapshot(msgspec.Struct, frozen=True, kw_only=True):
     complete_to: int  # nothing that was cast before this is still expected
     as_of: int  # when the ledgers were read
     lag: int | None  # records in the log that are not counted yet; 0 when final; None: Kafka does not say
+    voids: int  # decisions that strike votes from these numbers: the official result is the audit's
     conflicts: tuple[int, ...]  # partitions whose markers contradict the others': not a result to announce
     topic: str
     next_offsets: tuple[int, ...]  # partition p's log before next_offsets[p] is in these numbers, nothing else
@@ -115,6 +116,7 @@ def snapshot(result: Result, instants: Instants, topic: str) -> Snapshot:
         complete_to=instants.complete_to,
         as_of=instants.as_of,
         lag=0 if result.status is Status.FINAL else instants.lag,
+        voids=len(result.voids_in_force),
         conflicts=tuple(result.conflicts),
         topic=topic,
         next_offsets=tuple(reading.next_offset or 0 for reading in result.partitions),

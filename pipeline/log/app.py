@@ -55,6 +55,13 @@ class AppLog:
         """Give the offset after the last record."""
         return (await self._offsets.end(partition))[partition]
 
+    def position(self, partition: int) -> int | None:
+        """Give the offset to read next; None: between two assignments, or before the first position is known."""
+        with contextlib.suppress(Exception):  # as below
+            found = self._app.consumer.position_now(TP(self._topic, partition))
+            return None if found is None else int(found)
+        return None
+
     def highwater(self, partition: int) -> int | None:
         """Give the offset after the last record, as of the last fetch; None: nothing was fetched yet."""
         with contextlib.suppress(Exception):  # between two assignments the driver knows no partition

@@ -83,6 +83,16 @@ async def next_batches(
     return _take_all(fetcher, partitions)
 
 
+def position_of(consumer: Any, tp: TopicPartition) -> int | None:
+    """Give the offset after what was taken of a partition; None: it is not assigned, or has no position yet."""
+    subscription = consumer._subscription.subscription  # noqa: SLF001
+    assignment = subscription and subscription.assignment
+    if assignment is None or tp not in assignment.tps:
+        return None
+    state = assignment.state_value(tp)
+    return int(state.position) if state.has_valid_position else None
+
+
 def _take_all(fetcher: Fetcher, partitions: Collection[TopicPartition]) -> dict[TopicPartition, list[FetchedBatch]]:
     batches: dict[TopicPartition, list[FetchedBatch]] = {}
     fetched = fetcher._records  # noqa: SLF001

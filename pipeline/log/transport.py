@@ -27,7 +27,7 @@ from aiokafka.errors import ConsumerStoppedError
 from faust.transport.drivers import aiokafka as driver
 from faust.types import TP, ConsumerMessage
 
-from pipeline.log.fetched import FetchedBatch, next_batches
+from pipeline.log.fetched import FetchedBatch, next_batches, position_of
 
 ROOM_WAIT_S = 1.0  # how long a fetch waits for room before it gives Faust's loop a turn
 TURN_S = (
@@ -135,6 +135,10 @@ class Consumer(driver.Consumer):
 
     def _new_consumer_thread(self) -> ConsumerThread:
         return ConsumerThread(self, loop=self.loop, beacon=self.beacon)
+
+    def position_now(self, tp: TP) -> int | None:
+        """Give the offset to fetch next, without waiting for it as ``position`` does; None: it is not known."""
+        return position_of(self._thread._ensure_consumer(), tp)  # noqa: SLF001
 
     async def _getmany(self, active_partitions: set[TP] | None, timeout: float) -> Mapping[TP, list[FetchedBatch]]:  # noqa: ASYNC109
         if not await self.backlog.has_room(ROOM_WAIT_S):

@@ -19,7 +19,7 @@ from pipeline.domain.partition import Answer
 from pipeline.errors import LogReplacedError, LogTruncatedError, UnavailableError
 from pipeline.health import Health
 from pipeline.ledger.ledger import Ledger
-from pipeline.waiting import for_ever
+from pipeline.waiting import for_ever, now_s
 
 # A script of this many votes takes some 5 ms, during which Redis answers nobody else, and the air is reading.
 CHUNK_RECORDS = 2000
@@ -34,6 +34,9 @@ class Log(Protocol):
 
     async def seek(self, partition: int, offset: int) -> None:
         """Read on from an offset."""
+
+    def position(self, partition: int) -> int | None:
+        """Give the offset to read next; None: it is not known now."""
 
     async def begin_offset(self, partition: int) -> int:
         """Give the first offset that the log still has."""
@@ -92,12 +95,16 @@ class PartitionFolder:
         return True
 
     async def _look(self) -> None:
-        """Look at the ledger while nothing arrives: without votes nobody else would notice that Redis was wiped."""
+        """Look at the ledger while nothing arrives: without votes nobody else would notice that it is behind.
+
+        Redis was wiped, say; or a batch from behind a gap came in the pause after a seek, and nothing came after it.
+        """
         try:
             expected, found = self.next_offset, await self._ledger.next_offset(self.partition)
-            if expected is not None and found != expected:
+            if found != expected:
                 self._state = None
-            await self._realign(0 if expected is None else expected)
+            position = self._log.position(self.partition)
+            await self._realign(expected or 0 if position is None else position)
         except UnavailableError as error:
             self._health.set("redis", str(error))
         else:
@@ -129,7 +136,7 @@ class PartitionFolder:
         next_offset = self._state.next_offset
         if first_offset <= next_offset:
             return True
-        if time.monotonic() - self._sought_at > REWIND_PAUSE_S:
+        if now_s() - self._sought_at > REWIND_PAUSE_S:
             await self._rewind(first_offset, next_offset)
         return False
 
@@ -189,7 +196,7 @@ class PartitionFolder:
         log.warning("rewind", partition=self.partition, offset=next_offset, seen_offset=first_offset)
         metrics.REWINDS.labels(self._label).inc()
         self._events.clear()
-        self._sought_at = time.monotonic()
+        self._sought_at = now_s()
         await self._log.seek(self.partition, next_offset)
 
     def _measure(self, piece: RecordBatch, chunk: Chunk, decided: Any) -> None:

@@ -1,6 +1,7 @@
 """Logs of several partitions, and their count in Python and in SQL in the same form."""
 
 from collections import Counter
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from random import Random
 from typing import Any
@@ -33,18 +34,21 @@ class Count:
 
     def differences(self, other: "Count") -> list[str]:
         """Name what the two do not agree on."""
-        return [
-            f"{name} {key}: {mine.get(key)} and {theirs.get(key)}"
-            for name, mine in vars(self).items()
-            for theirs in [vars(other)[name]]
-            for key in sorted(mine.keys() | theirs.keys())
-            if mine.get(key) != theirs.get(key)
-        ]
+        return [line for name, mine in vars(self).items() for line in differences(name, mine, vars(other)[name])]
 
 
-def throw_batches(random: Random, partitions: int, records: int) -> list[RecordBatch]:
+def differences(name: str, mine: dict[Any, Any], theirs: dict[Any, Any]) -> list[str]:
+    """Name what two of one kind do not agree on."""
+    return [
+        f"{name} {key}: {mine.get(key)} and {theirs.get(key)}"
+        for key in sorted(mine.keys() | theirs.keys())
+        if mine.get(key) != theirs.get(key)
+    ]
+
+
+def throw_batches(random: Random, sizes: Iterable[int]) -> list[RecordBatch]:
     """Make a log for each of some partitions: the collisions of ``tests.domain.logs``, and broken records between them."""
-    return [_throw_batch(random, partition, records) for partition in range(partitions)]
+    return [_throw_batch(random, partition, records) for partition, records in enumerate(sizes)]
 
 
 def _throw_batch(random: Random, partition: int, records: int) -> RecordBatch:
@@ -95,47 +99,26 @@ def count_in_python(batches: list[RecordBatch]) -> Count:
     return count
 
 
+# What the views say of each kind: the last column by all before it.
+IN_SQL = {
+    "outcomes": "SELECT partition, offset, outcome FROM vote_outcomes",
+    "polls": "SELECT partition, show_id, poll_id, (opened_at_ms, option_ids, votes_per_voter, dedupe_horizon_ms, "
+    "closed_at_ms, final_offset IS NOT NULL = 1) FROM polls",
+    "poll_outcomes": "SELECT partition, show_id, poll_id, outcome, records FROM poll_outcomes",
+    "voids": "SELECT partition, show_id, poll_id, void_id, "
+    "[reason, author, if(isNull(reinstated_offset), NULL, reinstated_reason)] FROM voids",
+    "struck": "SELECT partition, show_id, poll_id, void_id, arraySort(groupArray(offset)) FROM voided_votes "
+    "GROUP BY partition, show_id, poll_id, void_id",
+    "totals": "SELECT show_id, poll_id, option_id, votes FROM poll_results",
+    "seconds": "SELECT show_id, poll_id, option_id, window_start_ms, votes FROM votes_per_second",
+}
+
+
 def count_in_sql(engine: Engine) -> Count:
-    """Ask the views."""
-    return Count(
-        outcomes={
-            (p, o): outcome for p, o, outcome in engine.rows("SELECT partition, offset, outcome FROM vote_outcomes")
-        },
-        polls={
-            (partition, show, poll): state
-            for partition, show, poll, *state in engine.rows(
-                "SELECT partition, show_id, poll_id, opened_at_ms, option_ids, votes_per_voter, dedupe_horizon_ms, "
-                "closed_at_ms, final_offset IS NOT NULL = 1 FROM polls"
-            )
-        },
-        poll_outcomes={
-            (partition, show, poll, outcome): records
-            for partition, show, poll, outcome, records in engine.rows(
-                "SELECT partition, show_id, poll_id, outcome, records FROM poll_outcomes"
-            )
-        },
-        voids={
-            tuple(key): state
-            for *key, state in engine.rows(
-                "SELECT partition, show_id, poll_id, void_id, "
-                "[reason, author, if(isNull(reinstated_offset), NULL, reinstated_reason)] FROM voids"
-            )
-        },
-        struck={
-            tuple(key): offsets
-            for *key, offsets in engine.rows(
-                "SELECT partition, show_id, poll_id, void_id, arraySort(groupArray(offset)) FROM voided_votes "
-                "GROUP BY partition, show_id, poll_id, void_id"
-            )
-        },
-        totals={
-            (show, poll, option): votes
-            for show, poll, option, votes in engine.rows("SELECT show_id, poll_id, option_id, votes FROM poll_results")
-        },
-        seconds={
-            (show, poll, option, start): votes
-            for show, poll, option, start, votes in engine.rows(
-                "SELECT show_id, poll_id, option_id, window_start_ms, votes FROM votes_per_second"
-            )
-        },
-    )
+    """Ask all views."""
+    return Count(**{name: ask(engine, name) for name in IN_SQL})
+
+
+def ask(engine: Engine, name: str) -> dict[Any, Any]:
+    """Ask the view of one kind."""
+    return {tuple(key): value for *key, value in engine.rows(IN_SQL[name])}

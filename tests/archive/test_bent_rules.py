@@ -5,7 +5,7 @@ import pytest
 from pipeline.archive.flush import Flush
 from pipeline.archive.migrate import read_migrations
 
-from .counting import count_in_python, count_in_sql
+from .counting import IN_SQL, Count, ask, count_in_python, count_in_sql, differences
 from .edges import edge_batches
 from .engine import Engine
 
@@ -57,23 +57,31 @@ BENT = [
 ]
 
 
-def test_the_straight_rules_agree(engine: Engine) -> None:
-    batches = edge_batches()
-    engine.insert(Flush(batches))
-    assert count_in_sql(engine).differences(count_in_python(batches)) == []
+@pytest.fixture(scope="module")
+def expected() -> Count:
+    return count_in_python(edge_batches())
+
+
+@pytest.fixture(scope="module")
+def filled(session_engine: Engine) -> Engine:
+    """The engine with the edges in it, once for all rules: only views are bent."""
+    session_engine.begin("bent")
+    session_engine.insert(Flush(edge_batches()))
+    return session_engine
+
+
+def test_the_straight_rules_agree(filled: Engine, expected: Count) -> None:
+    assert count_in_sql(filled).differences(expected) == []
 
 
 @pytest.mark.parametrize(("view", "rule", "bent"), BENT)
-def test_a_bent_rule_is_noticed(engine: Engine, view: str, rule: str, bent: str) -> None:
-    again = False
-    for migration in read_migrations():  # what reads a view is made again after it
-        again = again or migration.name == view
-        if again:
-            engine.command(f"DROP TABLE IF EXISTS {migration.name}")
-            engine.command(_bent(migration.sql, rule, bent) if migration.name == view else migration.sql)
-    batches = edge_batches()
-    engine.insert(Flush(batches))
-    assert count_in_sql(engine).differences(count_in_python(batches)) != []
+def test_a_bent_rule_is_noticed(filled: Engine, expected: Count, view: str, rule: str, bent: str) -> None:
+    _, *views = read_migrations()
+    for migration in views:
+        filled.command(f"DROP TABLE IF EXISTS {migration.name}")
+        filled.command(_bent(migration.sql, rule, bent) if migration.name == view else migration.sql)
+    nearest_first = sorted(IN_SQL, key=lambda name: view not in IN_SQL[name])
+    assert any(differences(name, ask(filled, name), vars(expected)[name]) for name in nearest_first)
 
 
 def _bent(sql: str, rule: str, bent: str) -> str:

@@ -21,7 +21,7 @@ from tests.workers import eventually, running, start
 
 pytestmark = [pytest.mark.real, pytest.mark.timeout(180)]
 
-SCRIPT = default_script(records=24_000, seconds=6)
+SCRIPT = default_script(records=16_000, seconds=4)
 
 
 @pytest.fixture

@@ -71,6 +71,18 @@ async def test_positions_are_what_the_table_holds(store: ArchiveStore) -> None:
     assert await store.next_offsets("other", [0, 1, 2]) == {}
 
 
+async def test_what_is_whole_ends_where_something_is_missing(store: ArchiveStore) -> None:
+    assert await store.whole_to("votes", {0: 0}) == {}
+    await store.insert(Flush([batch(0, 10, 5), batch(1, 0, 3)]))
+    assert await store.whole_to("votes", {0: 10, 1: 0}) == {0: 15, 1: 3}
+    assert await store.whole_to("votes", {0: 0}) == {0: 0}
+    await store.insert(Flush([batch(0, 17, 3)]))
+    await store.insert(Flush([batch(0, 12, 3)]))  # repeats do not make up for what is missing
+    assert await store.whole_to("votes", {0: 12, 1: 1}) == {0: 15, 1: 3}
+    await store.insert(Flush([batch(0, 15, 2)]))
+    assert await store.whole_to("votes", {0: 10}) == {0: 20}
+
+
 async def test_a_flush_is_one_part_however_large(store: ArchiveStore, database: Settings) -> None:
     """ClickHouse numbers the blocks of a table, and a part tells whose rows it has: one block was an atomic insert."""
     value = b'{"note":"' + b"x" * 500 + b'"}'

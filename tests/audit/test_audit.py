@@ -3,6 +3,8 @@
 import asyncio
 import json
 import time
+import uuid
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -30,7 +32,7 @@ SCRIPT = default_script(records=4_000, seconds=4, show_id=POLL.show_id, poll_id=
 
 
 async def test_an_audit_in_the_middle_of_a_show_and_after_it(
-    system: LocalStack, topic: Settings, airtally: Airtally
+    system: LocalStack, topic: Settings, airtally: Airtally, tmp_path: Path
 ) -> None:
     migrate(topic)
     with running(system, topic, "tally"), running(system, topic, "archive"):
@@ -51,7 +53,14 @@ async def test_an_audit_in_the_middle_of_a_show_and_after_it(
         assert said["final"]
         assert said["official"] == said["counted"] == _totals(expected)
         await _voids(topic, airtally, env, _totals(expected))
-        await _liars(topic)
+        await _certificate(topic, airtally, env, tmp_path)
+        again = await asyncio.to_thread(airtally, "rebuild", "--partition", "0", "--partition", "3", env=env)
+        assert again.returncode == 0, again.stdout + again.stderr
+        assert "2 ledgers counted again" in again.stdout
+    again = await asyncio.to_thread(airtally, "rebuild", "--from", "clickhouse", env=env)
+    assert again.returncode == 0, again.stdout + again.stderr
+    assert (await run_audit(topic, POLL, 30)).agrees
+    await _liars(topic)
 
 
 async def _voids(topic: Settings, airtally: Airtally, env: dict[str, str], counted: dict[str, int]) -> None:
@@ -78,6 +87,32 @@ async def _voids(topic: Settings, airtally: Airtally, env: dict[str, str], count
     await poll("reinstate", *POLL, "leak", *words)
     assert "for good" in await poll("void", *POLL, "leak", "--channel", "app", *words, status=1)
     assert (await run_audit(topic, POLL, 30)).official == counted
+
+
+async def _certificate(topic: Settings, airtally: Airtally, env: dict[str, str], folder: Path) -> None:
+    async def said(*arguments: str, status: int = 0) -> str:
+        done = await asyncio.to_thread(airtally, *arguments, env=env)
+        assert done.returncode == status, done.stdout + done.stderr
+        return str(done.stdout + done.stderr)
+
+    public = (await said("keygen", "key.pem")).split()[-1]
+    assert "never overwritten" in await said("keygen", "key.pem", status=2)
+    assert "certified" in await said("certify", *POLL, "--key", "key.pem")
+    file = f"{POLL.show_id}-{POLL.poll_id}.certificate.json"
+    for source in ("clickhouse", "kafka"):
+        assert "HOLDS" in await said("verify", file, "--public-key", public, "--against", source)
+    certificate = json.loads((folder / file).read_bytes())
+    assert [void["decision"]["void_id"] for void in certificate["statement"]["voids"]] == ["leak"]
+
+    vote_id = str(_asked(topic, "SELECT vote_id FROM vote_outcomes WHERE topic = {t:String} AND outcome = 'duplicate'"))
+    outcomes = await said("prove", *POLL, vote_id, "--certificate", file)
+    assert ": counted" in outcomes
+    assert ": duplicate" in outcomes
+    assert vote_id in (await said("verify", file, "--proof", f"{vote_id}.proof.json")).lower()
+    proof = (folder / f"{vote_id}.proof.json").read_text()
+    (folder / "forged.json").write_text(proof.replace('"append_time": 1', '"append_time": 2'))
+    assert "not among those" in await said("verify", file, "--proof", "forged.json", status=1)
+    assert "no record" in await said("prove", *POLL, str(uuid.uuid4()), "--certificate", file, status=1)
 
 
 async def _liars(topic: Settings) -> None:

@@ -37,6 +37,7 @@ SHOWN = Snapshot(
     complete_to=3_000,
     as_of=5_000,
     lag=0,
+    voids=0,
     conflicts=(),
     topic="votes",
     next_offsets=(10,),

@@ -59,7 +59,7 @@ def test_up_status_down(airtally: Airtally, tmp_path: Path) -> None:
 
 
 def test_the_demo_agrees_and_leaves_nothing_running(airtally: Airtally, tmp_path: Path) -> None:
-    said = airtally("demo", "--records", "20000", "--seconds", "6", timeout=150)
+    said = airtally("demo", "--records", "17000", "--seconds", "5", timeout=150)
     assert said.returncode == 0, said.stdout + said.stderr
     assert "ALL AGREE" in said.stdout
     assert "on air" in said.stdout

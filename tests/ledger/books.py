@@ -1,5 +1,6 @@
-"""The ledger twice, behind one face: the model in plain Python, and the script in a real Redis."""
+"""The ledger twice, behind one face: the model that the simulation runs on, and the script in a real Redis."""
 
+from collections.abc import AsyncIterator
 from typing import Any, Protocol
 
 from redis.asyncio import Redis
@@ -11,6 +12,7 @@ from pipeline.domain.poll import PollId
 from pipeline.domain.result import PartitionReading
 from pipeline.ledger.ledger import Ledger
 from pipeline.ledger.reader import LedgerReader
+from tests.simulation.redis import SimulatedRedis
 
 PARTITION = 3
 
@@ -18,7 +20,11 @@ PARTITION = 3
 class Book(Protocol):
     """What the contracts ask of a ledger."""
 
-    async def apply(self, chunk: Chunk) -> Answer: ...
+    async def create(self) -> None: ...
+
+    async def apply(self, chunk: Chunk) -> tuple[Answer, int]:
+        """Give the answer, and the ledger's next offset."""
+        ...
 
     async def state(self) -> PartitionState | None: ...
 
@@ -32,25 +38,46 @@ class Book(Protocol):
         """Count the vote ids and voters that are remembered."""
         ...
 
+    async def save(self) -> None:
+        """Keep a copy."""
+        ...
+
+    async def roll_back(self) -> None:
+        """Go back to the copy."""
+        ...
+
+    async def wipe(self) -> None:
+        """Leave nothing, not even an empty ledger."""
+        ...
+
 
 class ModelBook:
-    """``PartitionTally``."""
+    """``PartitionTally``, on the server of the simulation."""
 
     def __init__(self) -> None:
-        self.tally = PartitionTally()
+        self.redis = SimulatedRedis()
+        self.redis.create(PARTITION, 0)
 
-    async def apply(self, chunk: Chunk) -> Answer:
-        return self.tally.apply(chunk)
+    @property
+    def tally(self) -> PartitionTally:
+        return self.redis.tallies.get(PARTITION) or PartitionTally()
 
-    async def state(self) -> PartitionState:
-        return self.tally.state()
+    async def create(self) -> None:
+        self.redis.create(PARTITION, 0)
+
+    async def apply(self, chunk: Chunk) -> tuple[Answer, int]:
+        reply = self.redis.apply(chunk)
+        return reply.answer, reply.next_offset
+
+    async def state(self) -> PartitionState | None:
+        return self.redis.state(PARTITION)
 
     async def outcomes(self) -> dict[Outcome, int]:
         return {outcome: number for outcome, number in self.tally.outcomes.items() if number}
 
     async def reading(self, poll_id: PollId) -> PartitionReading:
         poll = self.tally.polls.get(poll_id)
-        head = (PARTITION, self.tally.next_offset)
+        head = (PARTITION, self.redis.next_offset(PARTITION))
         if poll is None:
             return PartitionReading(*head)
         outcomes = {outcome: number for outcome, number in poll.outcomes.items() if number}
@@ -63,6 +90,15 @@ class ModelBook:
         poll = self.tally.polls[poll_id]
         return sum(map(len, poll.seen.values())) + sum(1 for votes in poll.votes_of.values() if votes)
 
+    async def save(self) -> None:
+        self.redis.save()
+
+    async def roll_back(self) -> None:
+        self.redis.roll_back(-1)
+
+    async def wipe(self) -> None:
+        self.redis.wipe()
+
 
 class RedisBook:
     """``apply.lua``."""
@@ -71,15 +107,23 @@ class RedisBook:
         self.client, self.topic = client, topic
         self.ledger = Ledger(client, topic)
         self.reader = LedgerReader(client, topic, [PARTITION])
+        self._saved: dict[bytes, bytes] = {}
 
-    async def apply(self, chunk: Chunk) -> Answer:
-        return (await self.ledger.apply(chunk)).answer
+    async def create(self) -> None:
+        await self.ledger.create(PARTITION, 0)
+
+    async def apply(self, chunk: Chunk) -> tuple[Answer, int]:
+        reply = await self.ledger.apply(chunk)
+        return reply.answer, reply.next_offset
 
     async def state(self) -> PartitionState | None:
         return await self.ledger.load(PARTITION)
 
     async def outcomes(self) -> dict[Outcome, int]:
-        (head,) = await self.reader.heads()
+        heads = await self.reader.heads()
+        if not heads:
+            return {}
+        (head,) = heads
         assert head.base + sum(head.outcomes.values()) == head.next_offset
         return dict(head.outcomes)
 
@@ -100,3 +144,18 @@ class RedisBook:
         async for key in self.client.scan_iter(match=f"{slot}:ids:{show}/{poll}/*"):
             count += await self.client.scard(key)
         return count + await self.client.hlen(f"{slot}:voters:{show}/{poll}")
+
+    async def save(self) -> None:
+        self._saved = {key: await self.client.dump(key) or b"" async for key in self._keys()}
+
+    async def roll_back(self) -> None:
+        await self.wipe()
+        for key, content in self._saved.items():
+            await self.client.restore(key, 0, content)
+
+    async def wipe(self) -> None:
+        async for key in self._keys():
+            await self.client.delete(key)
+
+    def _keys(self) -> AsyncIterator[bytes]:
+        return self.client.scan_iter(match=f"{{{self.topic}/{PARTITION}}}:*")

@@ -9,6 +9,7 @@ import pytest
 from redis.asyncio import Redis
 
 from pipeline.domain.poll import PollId
+from pipeline.domain.record import VotesReinstated, VotesVoided
 from pipeline.domain.result import merge
 from pipeline.errors import RedisMismatchError
 from pipeline.health import Health
@@ -66,6 +67,23 @@ async def test_the_key_is_the_merge_of_the_ledgers(client: Redis, topic: Setting
     assert int((await on_air(client, count.poll_id))["total:cy"]) == 0
     await look(instance)
     assert int((await on_air(client, count.poll_id))["total:cy"]) == 1
+
+
+async def test_a_void_is_said_and_changes_no_number(client: Redis, topic: Settings, count: Count) -> None:
+    await count.open()
+    await count.vote("ada", 5)
+    instance = merger(client, topic)
+    await look(instance)
+    before = await on_air(client, count.poll_id)
+    words = (*count.poll_id, "leak", "its token was published", "A. Lovelace")
+    await count.mark(VotesVoided(*words, channels=("web",)))
+    await look(instance)
+    struck = await on_air(client, count.poll_id)
+    assert (before["voids"], struck["voids"]) == ("0", "1")
+    assert (before["total:ada"], struck["total:ada"], struck["total"]) == ("5", "5", "5")
+    await count.mark(VotesReinstated(*words))
+    await look(instance)
+    assert (await on_air(client, count.poll_id))["voids"] == "0"
 
 
 async def test_nothing_is_published_when_nothing_has_changed(client: Redis, topic: Settings, count: Count) -> None:

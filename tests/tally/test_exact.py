@@ -20,7 +20,7 @@ from tests.workers import folded, found_in_redis, running, start
 
 pytestmark = [pytest.mark.real, pytest.mark.timeout(180)]
 
-SCRIPT = default_script(records=24_000, seconds=6)
+SCRIPT = default_script(records=16_000, seconds=4)
 
 
 async def play(found: Settings, script: Script = SCRIPT, seed: int = 5) -> Expectation:

@@ -121,6 +121,9 @@ function showWords() {
   if (held) {
     notices.push("A part of the count is being rebuilt. These are the numbers of " + clock.format(shown.as_of) + ", held until it is done.");
   }
+  if (shown.voids > 0) {
+    notices.push("Votes were struck after they were counted. The official result is the audit\u2019s, not this one.");
+  }
   if (shown.conflicts.length > 0) {
     notices.push("The parts of the count disagree about this poll. Do not announce this result.");
   }
