@@ -59,12 +59,23 @@ format: $(STAMP) ## format and mend what can be mended
 	$(BIN)/ruff check --fix
 
 .PHONY: bench
-bench: $(STAMP) ## measure: edge, tally, archive, live, the whole system (minutes)
+bench: $(STAMP) ## measure Airtally: edge, tally, archive, live, whole, growth, model, audit (some 15 minutes on a quiet machine)
 	$(BIN)/python -m bench.edge
 	$(BIN)/python -m bench.tally
 	$(BIN)/python -m bench.archive
+	$(BIN)/python -m bench.audit
 	$(BIN)/python -m bench.live
 	$(BIN)/python -m bench.whole
+	$(BIN)/python -m bench.growth
+	$(BIN)/python -m bench.model
+
+.PHONY: bench-peers
+bench-peers: $(STAMP) ## measure other engines on the same log (about 20 minutes; the first time fetches them)
+	$(BIN)/python -m bench.compare
+
+.PHONY: bench-results
+bench-results: $(STAMP) ## put what was measured last into bench/RESULTS.md and bench/figures
+	$(BIN)/python -m bench.results
 
 .PHONY: simulation
 simulation: $(STAMP) ## a million steps of workers on simulated parts that fail (make simulation STEPS=10000000 SEED=7)
@@ -73,6 +84,10 @@ simulation: $(STAMP) ## a million steps of workers on simulated parts that fail 
 .PHONY: fuzz
 fuzz: $(STAMP) ## millions of mutated records through a tally and an archive that must agree (make fuzz RECORDS=100000 SEED=7)
 	$(BIN)/python -m tests.fuzz --records $(or $(RECORDS),3000000) --seed $(or $(SEED),1)
+
+.PHONY: faults
+faults: $(STAMP) ## break things in running shows and count what was lost (make faults ROUNDS=4: over 300 faults)
+	$(BIN)/python -m tests.faults --rounds $(or $(ROUNDS),1)
 
 .PHONY: clean
 clean: ## remove what was made here

@@ -7,6 +7,7 @@ from typing import Any
 
 import typer
 
+from bench.archive_floors import plain_loop, ready_blocks
 from bench.measuring import console, fill, report, settings_of, spread, system, until, usage, worker, workload
 from pipeline.archive.connection import connect
 from pipeline.archive.migrate import migrate
@@ -26,10 +27,20 @@ def main(records: int = 1_000_000, rounds: int = 3, partitions: int = 12) -> Non
             found = settings_of(stack, f"bench-archive-{number}", partitions=partitions)
             expected = asyncio.run(fill(found, workload(records, 200_000)))
             migrate(found)
-            rows.append(asyncio.run(_round(stack, found, expected)))
+            row = asyncio.run(_round(stack, found, expected))
+            floor = asyncio.run(ready_blocks(found, expected.records))
+            plain = asyncio.run(plain_loop(found, expected.records))
+            row |= {
+                "ready_blocks_rows_per_s": floor,
+                "of_ready_blocks": row["rows_per_s"] / floor,
+                "plain_loop_rows_per_s": plain,
+            }
+            rows.append(row)
             console.print(rows[-1], highlight=False)
     rates = [float(row["rows_per_s"]) for row in rows]
-    report("archive", rows, {"rows_per_s": spread(rates), "median_rows_per_s": round(statistics.median(rates))})
+    shares = [float(row["of_ready_blocks"]) for row in rows]
+    more = {"rows_per_s": spread(rates), "median_rows_per_s": round(statistics.median(rates))}
+    report("archive", rows, {**more, "median_of_ready_blocks": round(statistics.median(shares), 2)})
 
 
 async def _round(stack: LocalStack, found: Settings, expected: Expectation) -> dict[str, Any]:

@@ -11,6 +11,7 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 
 import orjson
@@ -26,6 +27,12 @@ from pipeline.settings import Settings
 from pipeline.show.expectation import Expectation
 from pipeline.show.player import Player
 from pipeline.show.script import FINALISTS, Script, Shares
+
+BUSY_LOAD_PER_CPU = 2  # a benchmark by itself keeps all cores busy, and a process or two waiting
+BUSY = (
+    "**The machine was busy with other work as well**: rates and waits are worse than they would be, and differ by chance. "
+    "Compare CPU-seconds, and measure again on a quiet machine."
+)
 
 OUT = Path(__file__).parent / "out"
 
@@ -162,6 +169,23 @@ def report(name: str, rows: Sequence[Mapping[str, object]], more: Mapping[str, o
     console.print(table)
     for key, value in more.items():
         console.print(f"{key}: {value}", highlight=False)
+    lines = [f"| |{' |' * len(rows)}", f"|---|{'---:|' * len(rows)}"]
+    lines += [f"| {column} | {' | '.join(_figure(row[column]) for row in rows)} |" for column in rows[0]]
+    lines += ["", *[f"{key}: {value}" for key, value in more.items()]]
+    write(name, lines, {"rounds": rows, **more}, show=False)
+
+
+def write(name: str, lines: Sequence[str], content: Mapping[str, object], *, show: bool = True) -> None:
+    """Write bench/out/NAME.md, as it stands in bench/RESULTS.md later, and NAME.json, both with where and when this ran."""
+    where = {"measured": f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC", **machine()}
+    said = "; ".join(f"{key}: {value}" for key, value in where.items())
+    if os.getloadavg()[0] > BUSY_LOAD_PER_CPU * (os.cpu_count() or 1):
+        lines = [*lines, "", BUSY]
     OUT.mkdir(exist_ok=True)
-    content = {"name": name, "machine": machine(), "rounds": rows, **more}
-    (OUT / f"{name}.json").write_bytes(orjson.dumps(content, option=orjson.OPT_INDENT_2))
+    text = "\n".join([*lines, "", said, ""])
+    (OUT / f"{name}.md").write_text(text)
+    (OUT / f"{name}.json").write_bytes(
+        orjson.dumps({"name": name, "machine": where, **content}, option=orjson.OPT_INDENT_2)
+    )
+    if show:
+        console.print(text, highlight=False, markup=False, soft_wrap=True)

@@ -83,8 +83,9 @@ class Settings(BaseSettings):
     @field_validator("redis_url")
     @classmethod
     def _redis_scheme(cls, url: str | None) -> str | None:
-        if url is not None and not url.startswith(("redis://", "rediss://", "unix://")):
-            raise ValueError("must begin with redis://, rediss:// or unix://")
+        schemes = ("redis://", "rediss://", "unix://", "redis+cluster://", "rediss+cluster://")
+        if url is not None and not url.startswith(schemes):
+            raise ValueError(f"must begin with {', '.join(schemes[:-1])} or {schemes[-1]}")
         return url
 
     @field_validator("clickhouse_url")

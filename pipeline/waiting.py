@@ -2,8 +2,8 @@
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Awaitable, Callable
-from typing import TypeVar
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection
+from typing import Any, TypeVar
 
 import structlog
 from tenacity import AsyncRetrying, RetryCallState, retry_if_exception_type, wait_random_exponential
@@ -16,6 +16,7 @@ T = TypeVar("T")
 
 FIRST_WAIT_S = 0.05
 LONGEST_WAIT_S = 2.0
+CANCEL_EVERY_S = 0.05
 
 log = structlog.get_logger(__name__)
 
@@ -38,9 +39,19 @@ async def repeating(call: Callable[[], None], every_s: float) -> AsyncIterator[N
     try:
         yield
     finally:
-        task.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
-            await task
+        await end([task])
+
+
+async def end(tasks: Collection[asyncio.Task[Any]]) -> None:
+    """Cancel tasks until they have ended, however they end.
+
+    Once is not enough: redis-py lets a command on its way finish, and the cancellation is lost with it.
+    """
+    while pending := [task for task in tasks if not task.done()]:
+        for task in pending:
+            task.cancel()
+        await asyncio.wait(pending, timeout=CANCEL_EVERY_S)
+    await asyncio.gather(*tasks, return_exceptions=True)  # what they raised is of no use to anybody now
 
 
 def for_ever(health: Health, part: str) -> AsyncRetrying:

@@ -14,6 +14,7 @@ from pipeline.health import Health
 from pipeline.log.app import AppLog, on_partitions
 from pipeline.log.transport import BatchApp, BatchSchema
 from pipeline.settings import Settings
+from pipeline.waiting import end
 
 POSITIONS_WAIT_S = 10.0  # an assignment does not wait longer for ClickHouse: the archiver asks again anyway
 READY_LAG_RECORDS = 1_000_000
@@ -76,8 +77,7 @@ class Archive:
     async def close(self) -> None:
         """Stop, with what was collected stored if that goes quickly."""
         if self._task is not None:
-            self._task.cancel()
-            await asyncio.gather(self._task, return_exceptions=True)
+            await end([self._task])
         await self._archiver.close()
 
     def _begin(self) -> None:

@@ -20,7 +20,7 @@ from pipeline.settings import Settings
 
 # One flush, one block: an insert is atomic within a block. A flush is below these limits by its policy, and below them
 # ClickHouse neither cuts nor waits for more. Asynchronous inserts would answer before they are on disk, or be mixed.
-_ONE_BLOCK = {
+ONE_BLOCK = {
     "async_insert": 0,
     "insert_deduplicate": 1,
     "max_insert_block_size": 16_000_000,
@@ -157,7 +157,7 @@ class ArchiveStore:
             UnavailableError: it may have arrived or not.
             ConfigurationError: waiting will not help; nothing of it was stored.
         """
-        settings = {**_ONE_BLOCK, "insert_deduplication_token": self._tokens.next(flush)}
+        settings = {**ONE_BLOCK, "insert_deduplication_token": self._tokens.next(flush)}
 
         def insert() -> None:
             block = block_of(flush)

@@ -11,6 +11,7 @@ from pipeline.cli.demo import demo
 from pipeline.cli.doctor import doctor
 from pipeline.cli.load import load
 from pipeline.cli.local import down, status, up
+from pipeline.cli.plan import plan
 from pipeline.cli.rebuild import rebuild
 from pipeline.cli.results import result
 from pipeline.cli.services import archive, edge, init, live, tally
@@ -51,6 +52,7 @@ for function, panel in (
     (archive, SERVICES),
     (live, SERVICES),
     (edge, SERVICES),
+    (plan, SHOW),
     (simulate, SHOW),
     (load, SHOW),
     (result, SHOW),

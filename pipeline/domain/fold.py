@@ -96,7 +96,8 @@ class _Folding:
         decoded = decode_batch(batch.values)
         gate_of = self.gates.get
         for record, key, append_ms in zip(decoded, batch.keys, batch.append_times, strict=True):
-            self.clock_ms = max(self.clock_ms, append_ms)
+            if append_ms > self.clock_ms:  # noqa: PLR1730  # a call of max for each record is a tenth of this loop
+                self.clock_ms = append_ms
             if isinstance(record, Vote):
                 gate = gate_of((record.show_id, record.poll_id))
                 if gate is not None:
@@ -202,7 +203,8 @@ class _Group:
     def finish(self, epoch: int) -> VoteGroup:
         votes, size_ms = self.votes, self.poll.rules.window_ms
         # A vote's window is spelt out here: a call for each vote would cost as much as all the rest of this function.
-        cells = [(vote.option_id, vote.cast_at - vote.cast_at % size_ms) for vote in votes]
+        starts = [vote.cast_at - vote.cast_at % size_ms for vote in votes]
+        cells = list(zip([vote.option_id for vote in votes], starts, strict=True))
         index = {cell: number for number, cell in enumerate(dict.fromkeys(cells))}
         return VoteGroup(
             poll_id=self.poll.id,
@@ -211,7 +213,7 @@ class _Group:
             vote_ids=bytes.fromhex("".join([vote.vote_id for vote in votes]).replace("-", "")),
             voter_ids=[vote.voter_id for vote in votes],
             cells=[Cell(*cell) for cell in index],
-            cell_of=[index[cell] for cell in cells],
+            cell_of=list(map(index.__getitem__, cells)),
         )
 
 

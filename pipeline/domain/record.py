@@ -7,6 +7,7 @@ same to publishers.
 """
 
 import re
+import string
 from collections.abc import Callable, Iterable, Sequence
 from typing import Annotated, Literal
 
@@ -24,9 +25,10 @@ MAX_INSTANT_MS = 2**53 - 1  # what every JSON reader keeps exactly
 
 _ID = r"[a-z0-9][a-z0-9-]{0,62}"
 _VOTER = r"[A-Za-z0-9_-]{1,64}"
+_VOTER_LENGTHS = range(1, 65)
+_VOTER_BYTES = (string.ascii_letters + string.digits + "_-").encode()
 
 _is_id = re.compile(_ID).fullmatch
-_are_voters = re.compile(rf"(?:{_VOTER}\n)*").fullmatch
 
 Id = Annotated[str, msgspec.Meta(pattern=rf"^{_ID}\Z")]
 Instant = Annotated[int, msgspec.Meta(ge=0, le=MAX_INSTANT_MS)]  # integer milliseconds since the epoch
@@ -190,13 +192,18 @@ def _is_moderate(value: bytes | None) -> bool:
 
 
 def _are_valid(votes: Sequence[Vote]) -> bool:
-    voter_ids = "".join([vote.voter_id + "\n" for vote in votes])
     return (
-        voter_ids.count("\n") == len(votes)  # an id with a line break would pass for two
-        and _are_voters(voter_ids) is not None
+        _are_voters([vote.voter_id for vote in votes])
         and _are_uuids([vote.vote_id for vote in votes])
         # Few of these differ in a batch, so each is looked at once.
         and all(map(_are_ids, {(v.show_id, v.poll_id, v.option_id, v.edge_id, v.channel) for v in votes}))
+    )
+
+
+def _are_voters(texts: Sequence[str]) -> bool:
+    """Tell whether all are 1 to 64 of the characters that a voter id may have."""
+    return all(length in _VOTER_LENGTHS for length in set(map(len, texts))) and not "".join(texts).encode().translate(
+        None, _VOTER_BYTES
     )
 
 

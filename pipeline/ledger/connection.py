@@ -1,10 +1,12 @@
-"""How to reach Redis, and whether this Redis can hold a ledger."""
+"""How to reach Redis or a Redis Cluster, and whether it can hold a ledger."""
 
-from collections.abc import Iterator
+from collections.abc import Awaitable, Callable, Iterator, Mapping
 from contextlib import contextmanager
+from typing import Any, cast
 
 from redis import exceptions
 from redis.asyncio import Redis
+from redis.asyncio.cluster import RedisCluster
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 
@@ -12,6 +14,7 @@ from pipeline.errors import RedisMismatchError, SettingError, UnavailableError
 from pipeline.settings import Settings
 
 MIN_VERSION = (6, 2)
+CLUSTER = "+cluster"  # at the end of a URL's scheme: redis+cluster://host:port, the address of any node
 TIMEOUT_S = 5.0  # of one call; a script takes milliseconds
 
 # Answers of a server that will be well again by itself. OOM and READONLY need a person or a failover, and then pass too.
@@ -24,6 +27,7 @@ _PASSING = (
     exceptions.ClusterDownError,
     exceptions.TryAgainError,
     exceptions.MasterDownError,
+    exceptions.RedisClusterException,  # no node answers, or a slot has none
     OSError,
 )
 _PASSING_TEXTS = ("MISCONF", "LOADING", "OOM", "READONLY", "NOREPLICAS", "UNKILLABLE", "BUSY")
@@ -32,19 +36,35 @@ _PASSING_TEXTS = ("MISCONF", "LOADING", "OOM", "READONLY", "NOREPLICAS", "UNKILL
 def connect(settings: Settings) -> Redis:
     """Make a client. It does not connect yet, and never retries by itself: the caller knows what a retry means.
 
+    With `redis+cluster://` it is one of a Redis Cluster, whose other nodes it asks for. That client has the same commands; only
+    transactions are of one slot (``in_one_slot``), and what is one partition's is in one slot.
+
     Raises:
         SettingError: no address is set.
     """
     if not settings.redis_url:
         raise SettingError("AIRTALLY_REDIS_URL is not set: give redis://host:port/0, or start one by `airtally up`")
-    return Redis.from_url(
-        settings.redis_url,
-        socket_timeout=TIMEOUT_S,
-        socket_connect_timeout=TIMEOUT_S,
-        health_check_interval=0,
-        retry=Retry(NoBackoff(), 0),
-        protocol=2,
-    )
+    options: dict[str, Any] = {
+        "socket_timeout": TIMEOUT_S,
+        "socket_connect_timeout": TIMEOUT_S,
+        "health_check_interval": 0,
+        "retry": Retry(NoBackoff(), 0),
+        "protocol": 2,
+    }
+    scheme, _, address = settings.redis_url.partition("://")
+    if scheme.endswith(CLUSTER):
+        return cast("Redis", RedisCluster.from_url(f"{scheme.removesuffix(CLUSTER)}://{address}", **options))
+    return Redis.from_url(settings.redis_url, **options)
+
+
+def ask(pipe: Any, command: str, key: str) -> None:
+    """Put a command of one key into a transaction, plainly: in one of a Cluster, redis-py stumbles over its own methods."""
+    pipe.execute_command(command, key)
+
+
+def in_one_slot(client: Redis) -> bool:
+    """Tell whether a transaction must keep to the keys of one partition."""
+    return isinstance(client, RedisCluster)
 
 
 @contextmanager
@@ -65,19 +85,21 @@ def unavailable_if_down() -> Iterator[None]:
 
 
 async def check(client: Redis) -> str:
-    """Make sure that this Redis can hold a ledger; give its version.
+    """Make sure that this Redis, or each primary of this Cluster, can hold ledgers; give its version, the oldest of several.
 
     Raises:
-        RedisMismatchError: too old, or it may evict keys.
+        RedisMismatchError: too old, or it may evict keys, or the URL is not of its kind.
         UnavailableError: it does not answer.
     """
     with unavailable_if_down():
-        info = await client.info("server")
-        version = str(info["redis_version"])
-        if tuple(int(part) for part in version.split(".")[:2]) < MIN_VERSION:
-            raise RedisMismatchError(f"Redis {version} is too old: 6.2 or later is needed")
-        policy = await _eviction_policy(client)
-    if policy not in (None, "noeviction"):
+        servers = await _ask_primaries(client, client.info, "server")
+        policies = await _eviction_policies(client)
+    if not in_one_slot(client) and any(info.get("redis_mode") == "cluster" for info in servers):
+        raise RedisMismatchError("this Redis is a node of a Cluster: begin AIRTALLY_REDIS_URL with redis+cluster://")
+    version = min((str(info["redis_version"]) for info in servers), key=_parts)
+    if _parts(version) < MIN_VERSION:
+        raise RedisMismatchError(f"Redis {version} is too old: 6.2 or later is needed")
+    for policy in policies - {"noeviction"}:
         raise RedisMismatchError(
             f"Redis has maxmemory-policy {policy}: it may throw votes away. "
             "Set it to noeviction: redis-cli CONFIG SET maxmemory-policy noeviction (and in redis.conf)"
@@ -85,12 +107,22 @@ async def check(client: Redis) -> str:
     return version
 
 
-async def _eviction_policy(client: Redis) -> str | None:
-    """Ask for the policy; None where CONFIG is forbidden, as at some providers (INFO tells it there)."""
+def _parts(version: str) -> tuple[int, ...]:
+    return tuple(int(part) for part in version.split(".")[:2])
+
+
+async def _ask_primaries(client: Redis, command: Callable[..., Awaitable[Any]], what: str) -> list[Mapping[str, Any]]:
+    """Give each primary's answer; of a plain Redis its own."""
+    if isinstance(client, RedisCluster):
+        return list((await command(what, target_nodes=RedisCluster.PRIMARIES)).values())
+    return [await command(what)]
+
+
+async def _eviction_policies(client: Redis) -> set[str]:
+    """Ask for the policies; none where CONFIG is forbidden, as at some providers, and INFO does not tell it."""
     try:
-        found = await client.config_get("maxmemory-policy")
-        return str(found["maxmemory-policy"])
+        found = await _ask_primaries(client, client.config_get, "maxmemory-policy")
+        return {str(answer["maxmemory-policy"]) for answer in found}
     except (exceptions.ResponseError, KeyError):
-        memory = await client.info("memory")
-        policy = memory.get("maxmemory_policy")
-        return None if policy is None else str(policy)
+        found = await _ask_primaries(client, client.info, "memory")
+        return {str(memory["maxmemory_policy"]) for memory in found if "maxmemory_policy" in memory}

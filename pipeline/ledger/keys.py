@@ -2,7 +2,7 @@
 
 from pipeline.domain.poll import PollId
 
-FORMAT = 1  # of the keys and fields of a ledger; another one is another layout
+FORMAT = 2  # of the keys and fields of a ledger; another one is another layout
 
 
 class Keys:
@@ -26,12 +26,20 @@ class Keys:
         return f"{self.slot}:edges:{poll_name(poll_id)}"
 
     def voters(self, poll_id: PollId) -> str:
-        """Name the hash of how many votes of each voter reached the limit rule."""
+        """Name the hash of how many votes of each voter are counted, in buckets."""
         return f"{self.slot}:voters:{poll_name(poll_id)}"
 
+    def more_voters(self, poll_id: PollId) -> str:
+        """Name the hash of the same for voters that are in no bucket."""
+        return f"{self.slot}:more-voters:{poll_name(poll_id)}"
+
     def ids(self, poll_id: PollId, epoch: int) -> str:
-        """Name the set of the vote ids that came in an epoch."""
+        """Name the hash of the vote ids that came in an epoch, in buckets."""
         return f"{self.slot}:ids:{poll_name(poll_id)}/{epoch}"
+
+    def more_ids(self, poll_id: PollId, epoch: int) -> str:
+        """Name the set of those that are in no bucket."""
+        return f"{self.slot}:more-ids:{poll_name(poll_id)}/{epoch}"
 
 
 def poll_name(poll_id: PollId) -> str:

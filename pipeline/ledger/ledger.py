@@ -14,7 +14,7 @@ from pipeline.domain.poll import Poll, open_poll
 from pipeline.domain.record import PollOpened
 from pipeline.errors import RedisMismatchError
 from pipeline.ledger.command import PollState, command
-from pipeline.ledger.connection import unavailable_if_down
+from pipeline.ledger.connection import ask, unavailable_if_down
 from pipeline.ledger.keys import FORMAT, Keys, parse_poll_name
 
 _APPLY = (files("pipeline.ledger") / "apply.lua").read_text("utf-8")
@@ -76,7 +76,7 @@ class Ledger:
                 polls = [parse_poll_name(name.decode()) for name in names]
                 async with self._client.pipeline(transaction=True) as pipe:
                     pipe.hmget(keys.head, "format", "next_offset", "clock_ms")
-                    pipe.smembers(keys.polls)
+                    ask(pipe, "SMEMBERS", keys.polls)
                     for poll_id in polls:
                         pipe.hmget(keys.poll(poll_id), "rules", "state")
                     head, names_now, *states = await pipe.execute()

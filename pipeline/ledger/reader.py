@@ -10,7 +10,7 @@ from pipeline.domain.fold import Cell
 from pipeline.domain.outcome import Outcome
 from pipeline.domain.poll import PollId
 from pipeline.domain.result import PartitionReading
-from pipeline.ledger.connection import connect, unavailable_if_down
+from pipeline.ledger.connection import ask, connect, unavailable_if_down
 from pipeline.ledger.keys import Keys, parse_poll_name
 from pipeline.ledger.ledger import read_poll
 from pipeline.settings import Settings
@@ -67,10 +67,10 @@ class LedgerReader:
     async def _read(self, partition: int, poll_id: PollId, *, windows: bool) -> tuple[Head | None, PartitionReading]:
         keys = Keys(self._topic, partition)
         async with self._client.pipeline(transaction=True) as pipe:
-            pipe.hgetall(keys.head)
-            pipe.hgetall(keys.poll(poll_id))
+            ask(pipe, "HGETALL", keys.head)
+            ask(pipe, "HGETALL", keys.poll(poll_id))
             if windows:
-                pipe.hgetall(keys.windows(poll_id))
+                ask(pipe, "HGETALL", keys.windows(poll_id))
             stored, fields, *cells = await pipe.execute()
         head = _head(partition, stored) if stored else None
         if head is None or not fields:

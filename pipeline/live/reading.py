@@ -1,9 +1,11 @@
 """What `live` reads of the ledgers, in as few round trips as it takes: heads often, polls when they may have changed."""
 
+import asyncio
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from itertools import chain
 from typing import Any
 
 from redis.asyncio import Redis
@@ -12,7 +14,7 @@ from pipeline.domain.fold import Cell
 from pipeline.domain.outcome import Outcome
 from pipeline.domain.poll import Poll, PollId
 from pipeline.domain.result import PartitionReading
-from pipeline.ledger.connection import unavailable_if_down
+from pipeline.ledger.connection import ask, in_one_slot, unavailable_if_down
 from pipeline.ledger.keys import Keys
 from pipeline.ledger.ledger import read_poll
 from pipeline.ledger.reader import LedgerReader
@@ -41,6 +43,8 @@ class LiveReader:
         self._client = client
         self._keys = [Keys(topic, partition) for partition in range(partitions)]
         self._ledgers = LedgerReader(client, topic, range(partitions))
+        # What one transaction reads: all partitions, or in a Cluster each by itself.
+        self._together = [[keys] for keys in self._keys] if in_one_slot(client) else [self._keys]
 
     async def heads(self) -> Heads:
         """Look how far the partitions are."""
@@ -58,15 +62,11 @@ class LiveReader:
         return await self._ledgers.polls()
 
     async def read(self, poll_id: PollId, option_ids: Sequence[str], second: int) -> list[PartitionReading]:
-        """Read a poll as it is in all partitions at one moment, with the votes of one second."""
+        """Read a poll, with the votes of one second: each partition, and without a Cluster all of them, at one moment."""
         names = [_field(option_id, second) for option_id in option_ids]
         with unavailable_if_down():
-            async with self._client.pipeline(transaction=True) as pipe:
-                for keys in self._keys:
-                    pipe.hmget(keys.head, ["next_offset", "clock_ms"])
-                    pipe.hgetall(keys.poll(poll_id))
-                    pipe.hmget(keys.windows(poll_id), names or ["none"])
-                answers = await pipe.execute()
+            read = [self._read(some, poll_id, names or ["none"]) for some in self._together]
+            answers = list(chain.from_iterable(await asyncio.gather(*read)))
         cells = [Cell(option_id, second) for option_id in option_ids]
         return [
             _reading(partition, answers[3 * partition : 3 * partition + 3], cells)
@@ -86,6 +86,14 @@ class LiveReader:
                 edge, at = edge_id.decode(), int(text)
                 heard_at[edge] = max(at, heard_at.get(edge, at))
         return heard_at
+
+    async def _read(self, partitions: Sequence[Keys], poll_id: PollId, names: Sequence[str]) -> list[Any]:
+        async with self._client.pipeline(transaction=True) as pipe:
+            for keys in partitions:
+                pipe.hmget(keys.head, ["next_offset", "clock_ms"])
+                ask(pipe, "HGETALL", keys.poll(poll_id))
+                pipe.hmget(keys.windows(poll_id), names)
+            return await pipe.execute()
 
     async def seconds(self, poll_id: PollId, option_ids: Sequence[str], starts: range) -> Counter[Cell]:
         """Read the votes of some seconds, summed over the partitions."""

@@ -20,7 +20,7 @@ from pipeline.live.view import View
 from pipeline.live.watch import now_ms, watch_ledgers, watch_log
 from pipeline.service import serving
 from pipeline.settings import Settings
-from pipeline.waiting import until_available
+from pipeline.waiting import end, until_available
 from pipeline.web.listening import allow_connections, listen
 
 DEFAULT_HEALTH_PORT = 9103
@@ -71,6 +71,4 @@ async def _until_first_ends(*coroutines: Coroutine[Any, Any, None]) -> None:
         for task in done:
             task.result()
     finally:
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        await end(tasks)

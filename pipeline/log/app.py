@@ -13,7 +13,10 @@ from pipeline.log.offsets import LogOffsets
 from pipeline.log.transport import BatchApp
 from pipeline.settings import Settings
 
-SESSION_TIMEOUT_S = 10.0  # after this a worker that was killed loses its partitions to the others
+# After this a worker that was killed loses its partitions to the others. It is the least that a broker allows by default;
+# heartbeats come from the consumer's own thread, so that a worker that is busy folding does not miss twelve of them.
+SESSION_TIMEOUT_S = 6.0
+HEARTBEAT_S = 0.5  # by its answer a worker learns that others come or go: a hand-over waits as long
 FETCH_BYTES = 1 << 20  # of one partition in one response
 
 
@@ -28,7 +31,7 @@ def make_app(settings: Settings, service: str) -> BatchApp:
         consumer_group_instance_id=settings.instance_id and f"{service}-{settings.instance_id}",
         consumer_max_fetch_size=FETCH_BYTES,
         broker_session_timeout=SESSION_TIMEOUT_S,
-        broker_heartbeat_interval=SESSION_TIMEOUT_S / 4,
+        broker_heartbeat_interval=HEARTBEAT_S,
         broker_commit_interval=1.0,
         stream_buffer_maxsize=1 << 20,  # in batches, so never full: the transport bounds bytes instead
         stream_wait_empty=False,  # a rebalance need not wait for what is half done: the ledger fences it

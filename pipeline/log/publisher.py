@@ -25,6 +25,10 @@ KeyValue = tuple[bytes | None, bytes | None]
 MAX_REQUEST_BYTES = 2 << 20  # as the topic's max.message.bytes
 BATCH_BYTES = 256 << 10
 
+# aiokafka's idempotent producer never gives a batch up, so that its caller would wait as long as too few replicas are left.
+# Whoever publishes must hear of it: what is late may still arrive, and is safe to publish again.
+ACKNOWLEDGED_WITHIN_S = 30.0
+
 
 partition_of = lru_cache(maxsize=1 << 20)(java_partition)  # simulated voters come again and again
 
@@ -36,9 +40,12 @@ class Publisher:
     be in the log or not, and is safe to publish again (a vote with the same id, a marker unchanged).
     """
 
-    def __init__(self, settings: Settings, *, linger_ms: int = 5) -> None:
+    def __init__(
+        self, settings: Settings, *, linger_ms: int = 5, acknowledged_within_s: float = ACKNOWLEDGED_WITHIN_S
+    ) -> None:
         self._topic = settings.topic
         self._partitions = settings.partitions
+        self._within_s = acknowledged_within_s
         self._producer = AIOKafkaProducer(
             **client_options(settings),
             acks="all",
@@ -57,7 +64,13 @@ class Publisher:
     async def __aexit__(
         self, _kind: type[BaseException] | None, _error: BaseException | None, _trace: TracebackType | None
     ) -> None:
-        await self._producer.stop()
+        """Wait for what is under way, but no longer than for an acknowledgement."""
+        try:
+            async with asyncio.timeout(self._within_s):
+                await self._producer.stop()
+        except TimeoutError:  # it would go on trying; its second `stop` does nothing
+            await self._producer._sender.close()  # noqa: SLF001  # aiokafka is pinned
+            await self._producer.client.close()
 
     async def publish_vote(self, vote: Vote) -> tuple[int, int]:
         """Publish one vote; give its partition and offset."""
@@ -67,10 +80,9 @@ class Publisher:
     async def publish(self, key: bytes, value: bytes | None) -> tuple[int, int]:
         """Publish one record of any content; give its partition and offset."""
         partition = partition_of(key, self._partitions)
-        try:
-            placed = await self._producer.send_and_wait(self._topic, value, key=key, partition=partition)
-        except KafkaError as error:
-            raise PublishError(f"not acknowledged: {error!r}; publish it again with the same id") from error
+        (placed,) = await self._acknowledged(
+            [self._producer.send_and_wait(self._topic, value, key=key, partition=partition)]
+        )
         return placed.partition, placed.offset
 
     async def publish_marker(self, marker: Marker) -> dict[int, int]:
@@ -82,7 +94,7 @@ class Publisher:
         key, value = f"{marker.show_id}/{marker.poll_id}".encode(), encode(marker)
         sent = await asyncio.gather(
             *[
-                self._producer.send_and_wait(self._topic, value, key=key, partition=partition)
+                self._acknowledged([self._producer.send_and_wait(self._topic, value, key=key, partition=partition)])
                 for partition in range(self._partitions)
             ],
             return_exceptions=True,
@@ -93,7 +105,9 @@ class Publisher:
                 f"{value.decode()} was not acknowledged by partitions {sorted(failed)} ({next(iter(failed.values()))!r}): "
                 "publish the same marker again"
             )
-        return {placed.partition: placed.offset for placed in sent if not isinstance(placed, BaseException)}
+        return {
+            placed.partition: placed.offset for each in sent if not isinstance(each, BaseException) for placed in each
+        }
 
     async def publish_many(self, records: Iterable[KeyValue]) -> None:
         """Publish many records (key, value), in order within each partition.
@@ -115,7 +129,7 @@ class Publisher:
             key = record[0]
             by_partition[0 if key is None else partition_of(key, partitions)].append(record)
         waiting = [future for partition, run in by_partition.items() for future in await self._enqueue(partition, run)]
-        return _acknowledged(waiting)
+        return self._all_acknowledged(waiting)
 
     async def _enqueue(self, partition: int, run: Sequence[KeyValue]) -> list[Awaitable[Any]]:
         """Hand over records of one partition, in as few batches as they fit."""
@@ -136,9 +150,22 @@ class Publisher:
             raise PublishError(f"not accepted: {error!r}; publish them again with the same ids") from error
         return waiting
 
+    async def _all_acknowledged(self, waiting: Sequence[Awaitable[Any]]) -> None:
+        await self._acknowledged(waiting)
 
-async def _acknowledged(waiting: Sequence[Awaitable[Any]]) -> None:
-    try:
-        await asyncio.gather(*waiting)
-    except KafkaError as error:
-        raise PublishError(f"not acknowledged: {error!r}; publish them again with the same ids") from error
+    async def _acknowledged(self, waiting: Sequence[Awaitable[Any]]) -> list[Any]:
+        """Wait until all is acknowledged, but not for ever; give what the broker said of each.
+
+        Raises:
+            PublishError: something was not.
+        """
+        try:
+            async with asyncio.timeout(self._within_s):
+                return await asyncio.gather(*waiting)
+        except KafkaError as error:
+            raise PublishError(f"not acknowledged: {error!r}; publish again with the same ids") from error
+        except TimeoutError:
+            raise PublishError(
+                f"not acknowledged within {self._within_s:.0f} s: too few in-sync replicas, or no broker at all? It may "
+                "still arrive; publish again with the same ids"
+            ) from None

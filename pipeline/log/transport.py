@@ -34,6 +34,7 @@ TURN_S = (
     0.1  # how long the consumer's thread waits for records before it looks at what else it was asked (commit, seek)
 )
 BROKER_WAIT_MS = 250  # how long the broker holds a fetch without records: a seek in an idle log waits as long
+RESPONSE_BYTES = 16 << 20  # of all partitions: while a response is taken apart, it is in memory three times
 DEFAULT_BACKLOG_BYTES = 64 << 20
 
 Positions = Callable[[Collection[TP]], Awaitable[Mapping[TP, int]]]
@@ -106,7 +107,8 @@ class ConsumerThread(driver.AIOKafkaConsumerThread):
 
     def _create_worker_consumer(self, transport: Any) -> Any:
         consumer = super()._create_worker_consumer(transport)
-        consumer._fetch_max_wait_ms = BROKER_WAIT_MS  # noqa: SLF001  # Faust has no setting for it
+        consumer._fetch_max_wait_ms = BROKER_WAIT_MS  # noqa: SLF001  # Faust has no setting for these two
+        consumer._fetch_max_bytes = RESPONSE_BYTES  # noqa: SLF001
         return consumer
 
     async def _fetch_records(

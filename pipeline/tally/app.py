@@ -16,6 +16,7 @@ from pipeline.log.offsets import LogOffsets
 from pipeline.log.transport import BatchApp, BatchSchema
 from pipeline.settings import Settings
 from pipeline.tally.folder import PartitionFolder
+from pipeline.waiting import end
 
 POSITIONS_WAIT_S = 5.0  # an assignment does not wait longer for Redis: the ledger corrects any position anyway
 READY_LAG_RECORDS = 100_000  # two seconds of the record minute: more than this is not "caught up"
@@ -61,9 +62,7 @@ class Tally:
         tasks = [self._tasks.pop(partition) for partition in partitions if partition in self._tasks]
         for partition in partitions:
             self._folders.pop(partition, None)
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        await end(tasks)
 
     async def positions(self, partitions: Collection[TP]) -> Mapping[TP, int]:
         """Say where to read on: where the ledgers end."""

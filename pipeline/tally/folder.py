@@ -21,8 +21,8 @@ from pipeline.health import Health
 from pipeline.ledger.ledger import Ledger
 from pipeline.waiting import for_ever, now_s
 
-# A script of this many votes takes some 5 ms, during which Redis answers nobody else, and the air is reading.
-CHUNK_RECORDS = 2000
+# A script of this many votes takes under 5 ms, during which Redis answers nobody else, and the air is reading.
+CHUNK_RECORDS = 1000
 IDLE_LOOK_S = 1.0
 REWIND_PAUSE_S = 1.0  # after a seek, batches from before it are still on their way: they are no reason to seek again
 

@@ -108,6 +108,27 @@ async def test_holes_and_repeats_are_visible(store: ArchiveStore) -> None:
     assert PartitionArithmetic(0, 5, 5, 0, 4).missing == 0
 
 
+@pytest.mark.parametrize(
+    ("held", "begin", "whole_to"),
+    [
+        ([(0, 100)], 0, 100),
+        ([(0, 40), (41, 100)], 0, 40),
+        ([(0, 1), (99, 100)], 0, 1),
+        ([(7, 100)], 0, 0),  # the first rows are gone
+        ([(7, 100)], 7, 100),  # the log has none before those either
+        ([(0, 40), (41, 100)], 50, 100),  # what lies before the log's begin cannot be mended
+        ([(0, 60), (30, 60), (70, 100), (70, 100)], 0, 60),  # repeats do not hide a hole
+        ([(0, 30)], 50, 30),  # ... and this archive cannot go on: the log has lost what it needs
+    ],
+)
+async def test_the_next_offset_is_the_first_that_is_missing(
+    store: ArchiveStore, held: list[tuple[int, int]], begin: int, whole_to: int
+) -> None:
+    for first, end in held:
+        await store.insert(Flush([batch(3, first, end - first), batch(4, 0, 1)]))
+    assert await store.whole_to("votes", {3: begin, 5: 0}) == {3: whole_to}
+
+
 async def test_a_flush_is_found_whole_or_not(store: ArchiveStore) -> None:
     flush = Flush([batch(0, 0, 5), batch(1, 7, 5)])
     assert not await store.holds(flush)

@@ -4,7 +4,7 @@ import pytest
 
 from .conftest import Airtally
 
-COMMANDS = ["up", "down", "status", "init", "tally", "archive", "live", "simulate", "result", "doctor", "demo"]
+COMMANDS = ["up", "down", "status", "init", "tally", "archive", "live", "plan", "simulate", "result", "doctor", "demo"]
 
 
 def test_help_names_every_command(airtally: Airtally) -> None:

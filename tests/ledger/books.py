@@ -10,7 +10,9 @@ from pipeline.domain.outcome import Outcome
 from pipeline.domain.partition import Answer, PartitionTally
 from pipeline.domain.poll import PollId
 from pipeline.domain.result import PartitionReading
-from pipeline.ledger.ledger import Ledger
+from pipeline.ledger.command import count_bytes
+from pipeline.ledger.keys import Keys, poll_name
+from pipeline.ledger.ledger import Ledger, read_poll
 from pipeline.ledger.reader import LedgerReader
 from tests.simulation.redis import SimulatedRedis
 
@@ -138,12 +140,18 @@ class RedisBook:
         return {edge_id.decode(): int(append_ms) for edge_id, append_ms in found.items()}
 
     async def remembered(self, poll_id: PollId) -> int:
-        count = 0
-        show, poll = poll_id
-        slot = f"{{{self.topic}/{PARTITION}}}"
-        async for key in self.client.scan_iter(match=f"{slot}:ids:{show}/{poll}/*"):
+        keys = Keys(self.topic, PARTITION)
+        rules, state = await self.client.hmget(keys.poll(poll_id), ["rules", "state"])
+        poll = read_poll([rules, state])  # type: ignore[list-item]  # redis-py's types are of all its modes
+        voter_bytes = 15 + count_bytes(poll.rules.votes_per_voter)
+        count = sum(map(len, await self.client.hvals(keys.voters(poll_id)))) // voter_bytes
+        count += await self.client.hlen(keys.more_voters(poll_id))
+        pattern = f"{{{self.topic}/{PARTITION}}}:%s:{poll_name(poll_id)}/*"
+        async for key in self.client.scan_iter(match=pattern % "ids"):
+            count += sum(map(len, await self.client.hvals(key))) // 14
+        async for key in self.client.scan_iter(match=pattern % "more-ids"):
             count += await self.client.scard(key)
-        return count + await self.client.hlen(f"{slot}:voters:{show}/{poll}")
+        return count
 
     async def save(self) -> None:
         self._saved = {key: await self.client.dump(key) or b"" async for key in self._keys()}

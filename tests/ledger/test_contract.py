@@ -177,11 +177,13 @@ BENT = [
     ("chunk.first_offset < next_offset and", "chunk.first_offset > next_offset and"),
     ("'clock_ms', string.format('%.0f', chunk.clock_ms)", "'clock_ms', 0"),
     ("redis.call('SADD', KEYS[2], poll.name)", ""),
-    ("or seen[vote_id]", ""),
-    ("or (known_before and known_before[index] == 1)", ""),
-    ("redis.call('SADD', KEYS[group.now], unpack(vote_ids))", ""),
-    ("votes >= group.votes_per_voter", "votes > group.votes_per_voter"),
-    ("has[voter] = votes\n", "\n"),
+    ("now[name] = bucket .. record", ""),
+    ("and not (before and known_before(name, record))", ""),
+    ("write_buckets(KEYS[group.ids], changed, now)", ""),
+    ("local known = place(bucket, record, 14)", "local known = nil"),
+    ("if votes < limit then\n      local cell", "if votes <= limit then\n      local cell"),
+    ("write_buckets(KEYS[group.voters], changed, buckets)", ""),
+    ("votes = votes_at(bucket, at + 15, width)", "votes = 0"),
     ("redis.call('UNLINK', KEYS[key])", ""),
 ]
 

@@ -1,6 +1,8 @@
 """Publishing: the partition is Kafka's own choice for the key, markers reach all partitions, order is kept."""
 
+import os
 import random
+import signal
 import time
 import uuid
 
@@ -13,6 +15,7 @@ from hypothesis import strategies as st
 from pipeline.domain.outcome import Outcome
 from pipeline.domain.poll import PollId
 from pipeline.domain.record import Option, PollClosed, PollFinal, PollOpened, Vote, encode
+from pipeline.errors import PublishError
 from pipeline.local.stack import LocalStack
 from pipeline.log.offsets import LogOffsets
 from pipeline.log.partitioner import murmur2
@@ -72,6 +75,24 @@ async def test_many_records_of_any_size_arrive_in_order(topic: Settings) -> None
     finally:
         consumer.close()
     assert [None if value is None else len(value) for value in values] == [*sizes, len(b"last")]
+
+
+@pytest.mark.real
+async def test_publishing_fails_when_nobody_acknowledges(system: LocalStack, topic: Settings) -> None:
+    """aiokafka by itself would try for ever, since it is idempotent."""
+    broker = system.children["kafka"].identity.pid
+    async with Publisher(topic, acknowledged_within_s=1) as publisher:
+        await publisher.publish_marker(opened())
+        os.kill(broker, signal.SIGSTOP)
+        try:
+            with pytest.raises(PublishError, match="in-sync replicas"):
+                await publisher.publish_vote(vote("ann"))
+            with pytest.raises(PublishError, match=r"partitions \[0, 1, 2, 3\]"):
+                await publisher.publish_marker(opened())
+            with pytest.raises(PublishError, match="again with the same ids"):
+                await publisher.publish_many([(b"bob", encode(vote("bob")))])
+        finally:
+            os.kill(broker, signal.SIGCONT)
 
 
 @pytest.mark.real

@@ -6,6 +6,7 @@ import pytest
 
 from pipeline.domain.outcome import Outcome
 from pipeline.domain.poll import PollId, Status
+from pipeline.ledger.command import FULL_BUCKET_BYTES, LONGEST_PACKED_VOTER
 from pipeline.ledger.keys import FORMAT, Keys
 
 from .publisher import SCHEMAS
@@ -17,8 +18,16 @@ DESCRIBED = dict(re.findall(r"^\| `(\{votes/7\}:[^`]+)` \| (\w+) \|", TEXT, re.M
 
 def test_every_key_is_described() -> None:
     keys, poll = Keys("votes", 7), PollId("<show>", "<poll>")
-    named = {keys.head, keys.polls, keys.poll(poll), keys.windows(poll), keys.edges(poll), keys.voters(poll)}
-    named.add(keys.ids(poll, 10**9).replace(str(10**9), "<epoch>"))
+    named = {
+        keys.head,
+        keys.polls,
+        keys.poll(poll),
+        keys.windows(poll),
+        keys.edges(poll),
+        keys.voters(poll),
+        keys.more_voters(poll),
+    }
+    named |= {key.replace(str(10**9), "<epoch>") for key in (keys.ids(poll, 10**9), keys.more_ids(poll, 10**9))}
     assert set(DESCRIBED) == named
 
 
@@ -26,7 +35,7 @@ def test_types_are_redis_types() -> None:
     assert set(DESCRIBED.values()) == {"hash", "set"}
     assert {key for key, kind in DESCRIBED.items() if kind == "set"} == {
         "{votes/7}:polls",
-        "{votes/7}:ids:<show>/<poll>/<epoch>",
+        "{votes/7}:more-ids:<show>/<poll>/<epoch>",
     }
 
 
@@ -37,6 +46,11 @@ def test_every_field_and_word_is_explained(word: str) -> None:
 
 def test_the_format_is_the_one_of_the_code() -> None:
     assert f"the layout described here: `{FORMAT}`" in TEXT
+
+
+def test_the_sizes_of_buckets_are_those_of_the_code() -> None:
+    assert f"{FULL_BUCKET_BYTES:,} bytes or more" in TEXT
+    assert f"A voter id of up to {LONGEST_PACKED_VOTER} characters" in TEXT
 
 
 def test_examples_for_the_shell_quote_their_keys() -> None:

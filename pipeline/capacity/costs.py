@@ -1,0 +1,45 @@
+"""What one vote costs, part by part, and where these numbers come from."""
+
+import math
+from pathlib import Path
+
+import msgspec
+
+from pipeline.errors import SettingError
+
+
+class Costs(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Seconds of one core for each vote, unless a name says otherwise.
+
+    The defaults are what `python -m bench.model` printed on two cores of a virtual machine with all parts, the publisher and
+    other work on it: rather high. Yours differ: measure them, and give the file to `airtally plan --costs`.
+    """
+
+    publish_s: float = 10.1e-6  # its publisher, and its append at the broker
+    broker_s: float = 0.75e-6  # its fetch
+    worker_s: float = 4.2e-6
+    redis_s: float = 3.0e-6
+    others_s: float = 0.0  # of everything else that handles each vote on the same machine, such as the archive
+    round_trip_s: float = 0.5e-3  # of a chunk between worker and Redis, beyond the work itself
+    ledger_bytes: float = 133.0  # of Redis, for each vote
+    log_bytes: float = 241.0  # of Kafka's disk, for each vote, on one replica
+    floor_s: float = 0.005  # from append to ledger when nothing waits
+    merge_s: float = 0.1  # between two looks at the ledgers: what the air adds
+
+    def __post_init__(self) -> None:
+        for name in self.__struct_fields__:
+            if not 0 <= getattr(self, name) < math.inf:
+                raise ValueError(f"{name} is a cost of at least 0, not {getattr(self, name)}")
+
+
+def read_costs(path: Path) -> Costs:
+    """Read costs from JSON: an object with some of the fields of ``Costs``, or with such an object as its "costs".
+
+    Raises:
+        SettingError: it is not such a file.
+    """
+    try:
+        content = msgspec.json.decode(path.read_bytes(), type=dict[str, msgspec.Raw])
+        return msgspec.json.decode(content.get("costs") or msgspec.json.encode(content), type=Costs)
+    except (OSError, ValueError, msgspec.MsgspecError) as error:
+        raise SettingError(f"--costs {path}: {error}") from error
