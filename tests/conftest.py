@@ -6,6 +6,7 @@ A missing server skips a test on a laptop; with CI=true in the environment it fa
 import asyncio
 import itertools
 import os
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -18,6 +19,10 @@ from pipeline.log.topics import open_topics
 from pipeline.settings import Settings
 
 CI = os.environ.get("CI", "").lower() in {"true", "1"}
+
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    # A job that a shell has put into the background ignores Ctrl-C, and what it starts would too: some tests send it.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 hypothesis_settings.register_profile("ci", derandomize=True, deadline=None)
 hypothesis_settings.register_profile("laptop", deadline=None)

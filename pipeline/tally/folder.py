@@ -172,8 +172,8 @@ class PartitionFolder:
             if base > 0 and not self._accept_truncated:
                 raise LogTruncatedError(
                     f"partition {self.partition} has no ledger, and its log begins at {base}: {base} records are gone, "
-                    "with them perhaps votes and the opening of polls. Restore Redis, or set "
-                    "AIRTALLY_ACCEPT_TRUNCATED_LOG=1 to count from here on"
+                    "with them perhaps votes and the opening of polls. Restore Redis, or fold the archive's records by "
+                    "`airtally rebuild --from clickhouse`, or set AIRTALLY_ACCEPT_TRUNCATED_LOG=1 to count from here on"
                 )
             await self._ledger.create(self.partition, base)
             log.info("ledger begun", partition=self.partition, offset=base)
@@ -191,7 +191,8 @@ class PartitionFolder:
         if begin > next_offset:
             raise LogTruncatedError(
                 f"the ledger of partition {self.partition} must read on from {next_offset}, the log begins at {begin}: "
-                f"{begin - next_offset} records that were never counted are gone. Restore a newer copy of Redis"
+                f"{begin - next_offset} records that were never counted are gone. Restore a newer copy of Redis, or "
+                "fold the archive's records by `airtally rebuild --from clickhouse`"
             )
         log.warning("rewind", partition=self.partition, offset=next_offset, seen_offset=first_offset)
         metrics.REWINDS.labels(self._label).inc()

@@ -58,7 +58,7 @@ def test_with_workers_enough_redis_is_next_and_shards_spread_it() -> None:
 def test_one_partition_does_one_thing_after_the_other() -> None:
     # 10 us in the worker, 5 us in Redis, and 10 ms of way for a chunk of 2000: 20 us a vote.
     costs = replace(PLAIN, round_trip_s=10e-3)
-    found = limits(costs, Deployment(partitions=1, workers=4, shards=4), 0)
+    found = limits(costs, Deployment(partitions=1, workers=4, shards=4, chunk_records=2_000), 0)
     assert found["partitions"] == pytest.approx(50_000)
     assert min(found, key=lambda part: found[part]) == "partitions"
 
@@ -79,7 +79,7 @@ def test_a_shared_machine_gives_the_publisher_its_part_first() -> None:
 def test_below_saturation_chunks_wait_as_in_an_m_d_1_queue() -> None:
     # Half loaded: 0.5 / (2 x 0.5) = half a chunk's service time, 2000 / 100,000 = 20 ms.
     costs = replace(PLAIN, floor_s=0.003, merge_s=0.1)
-    said = forecast(costs, Deployment(partitions=12), Peak(votes_per_s=50_000, seconds=60))
+    said = forecast(costs, Deployment(partitions=12, chunk_records=2_000), Peak(votes_per_s=50_000, seconds=60))
     assert said.backlog == said.drained_s == 0
     assert said.staleness_s == pytest.approx(0.003 + 0.1 + 0.010)
 

@@ -85,10 +85,6 @@ def eventually() -> Eventually:
     return wait
 
 
-# A job that a shell has put into the background ignores Ctrl-C, and its children would with it.
-_HEARS_CTRL_C = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)\n"
-
-
 @pytest.fixture
 def start_script(tmp_path: Path) -> Iterator[StartScript]:
     """Run Python source as a process of its own; whatever is left of it is killed after the test."""
@@ -96,7 +92,7 @@ def start_script(tmp_path: Path) -> Iterator[StartScript]:
 
     def start(source: str, *arguments: object) -> subprocess.Popen[str]:
         script = tmp_path / f"script{len(started)}.py"
-        script.write_text(_HEARS_CTRL_C + source)
+        script.write_text(source)
         root = Path(__file__).parents[2]
         process = subprocess.Popen(
             [sys.executable, str(script), *map(str, arguments)],
