@@ -5,6 +5,7 @@ trusted to be there: without it votes are taken all the same.
 """
 
 import asyncio
+import re
 from collections import defaultdict
 from typing import TYPE_CHECKING, Any
 
@@ -22,6 +23,9 @@ if TYPE_CHECKING:
 WRITTEN_AT_ONCE = 200  # some milliseconds of this process
 LISTEN_S = 1.0
 AGAIN_S = 1.0
+SET_UP_ANEW_MS = 10_000  # a version so far behind the last one comes from a system that was set up anew
+
+_version = re.compile(rb'{"version":([0-9]+)').match  # the first field, and it only grows
 
 
 class Results:
@@ -30,6 +34,7 @@ class Results:
     def __init__(self, client: Redis) -> None:
         self._client = client
         self._newest: dict[str, bytes] = {}
+        self._versions: dict[str, int] = {}
         self._watching: defaultdict[str, set[VoterSocket]] = defaultdict(set)
 
     def join(self, poll_id: PollId, socket: "VoterSocket") -> None:
@@ -45,6 +50,7 @@ class Results:
         if not self._watching[name]:
             del self._watching[name]
             self._newest.pop(name, None)
+            self._versions.pop(name, None)
 
     def catch_up(self, poll_id: PollId, socket: "VoterSocket") -> None:
         """Show the newest result, if it is watched and there is one."""
@@ -83,6 +89,12 @@ class Results:
                 await self._show(message["channel"].decode(), message["data"])
 
     async def _show(self, name: str, result: bytes) -> None:
+        """Show a result to everybody, unless it is as old as the last one: one is read and published at the same moment."""
+        found = _version(result)
+        version, last = int(found[1]) if found else 0, self._versions.get(name, -1)
+        if last - SET_UP_ANEW_MS < version <= last:
+            return
+        self._versions[name] = version
         frame = self._newest[name] = text_frame(b'{"result":%b}' % result)
         for index, socket in enumerate(list(self._watching.get(name, ()))):
             socket.show(frame)

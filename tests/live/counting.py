@@ -11,7 +11,6 @@ from pipeline.domain.fold import PartitionState, fold
 from pipeline.domain.partition import Answer
 from pipeline.domain.poll import PollId
 from pipeline.domain.record import Marker, Option, PollClosed, PollFinal, PollOpened, Vote, encode
-from pipeline.ledger.keys import Keys
 from pipeline.ledger.ledger import Ledger
 from pipeline.settings import Settings
 
@@ -65,9 +64,7 @@ class Count:
 
     async def lose(self, partition: int) -> None:
         """Lose a partition's ledger, as when Redis was restored from an old copy."""
-        keys = Keys(self.topic, partition)
-        await self.client.delete(keys.head, keys.polls, keys.poll(self.poll_id), keys.windows(self.poll_id))
-        await self.client.delete(keys.voters(self.poll_id), keys.ids(self.poll_id, 0), keys.edges(self.poll_id))
+        await self.ledger.reset(partition, None)
         self.states[partition] = PartitionState(0)
 
     async def fold_again(self, partition: int, entries: int | None = None) -> None:
