@@ -109,8 +109,8 @@ class Generator:
         too_late = self.clock.too_late(self._rng)
         if too_late is not None and late:
             self._cast_late(block, count - in_time, too_late)
-        for _ in range(min(unusual, count)):
-            position = self._rng.randrange(count)
+        # Each of another vote: an odd form of an odd form may be none.
+        for position in self._rng.sample(range(count), min(unusual, count)):
             block.values[position] = next(self._unusual)(block.values[position] or b"")
         return block, in_time
 

@@ -148,3 +148,10 @@ def test_misuse_is_refused() -> None:
     generator.tick(OPENED_AT + 6)
     with pytest.raises(ValueError, match="over"):
         generator.tick(OPENED_AT + 7)
+
+
+def test_no_vote_gets_two_odd_forms() -> None:
+    """Reversing the fields of a vote that has blanks between them would spoil it, and nobody would expect that."""
+    script = replace(SCRIPT.scaled(0.1), shares=Shares(unusual=0.5))
+    planned = records(Rehearsal(script))
+    assert {record.fate.outcome for record in planned if decode(record.value) is None} == {Outcome.MALFORMED}
