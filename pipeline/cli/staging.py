@@ -83,7 +83,7 @@ class _Stage:
             f"sent {self._sent:>9,}",
             f"({self._per_s:>7,}/s)",
             f"counted {self.counted:>9,}",
-            f"not folded yet {max(0, self.lag):>7,}",
+            f"lag {max(0, self.lag):>7,}",
         )
         return table
 
