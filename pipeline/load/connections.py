@@ -8,6 +8,7 @@ import orjson
 from websockets.client import ClientProtocol
 from websockets.frames import Frame, Opcode
 from websockets.http11 import Response
+from websockets.protocol import State
 from websockets.uri import parse_uri
 
 from pipeline.load.plan import Plan, Shot
@@ -134,6 +135,8 @@ class SocketConnection(Connection):
     def data_received(self, data: bytes) -> None:
         """Read on."""
         self._protocol.receive_data(data)
+        if self._protocol.state not in {State.CONNECTING, State.OPEN}:
+            self.is_open = False  # its end may come right behind an answer: nothing more is sent here
         for event in self._protocol.events_received():
             if isinstance(event, Response):
                 self._ready.set_result(event.status_code == 101)
