@@ -53,6 +53,11 @@ class Audit:
         return self._by_option(ledger.totals for ledger in self.ledgers)
 
     @property
+    def recounted(self) -> dict[str, int]:
+        """By option, what SQL has counted."""
+        return self._by_option(_totals(archive) for archive in self.archive)
+
+    @property
     def struck(self) -> dict[str, int]:
         """By option, what voids in force deduct."""
         return self._by_option(archive.struck for archive in self.archive)

@@ -121,11 +121,8 @@ def _options(done: Audit) -> Table:
     table = Table("option", box=None)
     for column in ("Redis", "ClickHouse", "struck", "official"):
         table.add_column(column, justify="right")
-    recounted = dict.fromkeys(done.counted, 0)
-    for archive in done.archive:
-        for cell, votes in archive.cells.items():
-            recounted[cell.option_id] = recounted.get(cell.option_id, 0) + votes
+    recounted, struck, official = done.recounted, done.struck, done.official
     for option_id, votes in done.counted.items():
-        numbers = (votes, recounted[option_id], done.struck[option_id], done.official[option_id])
+        numbers = (votes, recounted[option_id], struck[option_id], official[option_id])
         table.add_row(option_id, *(f"{number:,}" for number in numbers))
     return table
