@@ -7,6 +7,7 @@ from typing import Any
 
 import confluent_kafka
 import pytest
+from tenacity import retry, retry_if_exception_type, stop_after_delay, wait_fixed
 
 from pipeline.domain.record import Vote, decode
 from pipeline.edge import BackpressureError, Ballot, BallotError, PublishError, VotePublisher
@@ -34,12 +35,24 @@ def ballot(**fields: Any) -> Ballot:
     return Ballot(**{"vote_id": str(uuid.uuid4()), **good, **fields})
 
 
+@retry(
+    retry=retry_if_exception_type(confluent_kafka.KafkaException),
+    stop=stop_after_delay(20),
+    wait=wait_fixed(0.1),
+    reraise=True,
+)
+def end_of(consumer: confluent_kafka.Consumer, place: confluent_kafka.TopicPartition) -> int:
+    """Ask for a partition's end; a partition of a topic just made may for a moment have no leader."""
+    _begin, end = consumer.get_watermark_offsets(place, timeout=20)
+    return int(end)
+
+
 def log_of(found: Settings) -> list[tuple[int, bytes, Vote]]:
     """Read the whole topic: partition, key, vote."""
     consumer = confluent_kafka.Consumer({"bootstrap.servers": found.kafka, "group.id": "look"})
     try:
         places = [confluent_kafka.TopicPartition(found.topic, number, 0) for number in range(found.partitions)]
-        ends = [consumer.get_watermark_offsets(place, timeout=20)[1] for place in places]
+        ends = [end_of(consumer, place) for place in places]
         consumer.assign(places)
         messages = [message for _ in range(sum(ends)) if (message := consumer.poll(20)) is not None]
     finally:
