@@ -209,6 +209,23 @@ def test_broken_data_leave_no_row(
     assert client.command(f"SELECT count() FROM {table}") == 0
 
 
+@pytest.mark.parametrize(
+    ("table_of", "code"),
+    [
+        ("(n UInt64) ENGINE = MergeTree ORDER BY n SETTINGS min_free_disk_bytes_to_perform_insert = 1e18", "243"),
+        ("(n UInt64, CONSTRAINT small CHECK n < 10) ENGINE = MergeTree ORDER BY n", "469"),
+    ],
+    ids=["a full disk", "a constraint"],
+)
+def test_rows_that_the_table_does_not_take_are_not_acknowledged(
+    client: Client, port: int, table_of: str, code: str
+) -> None:
+    client.command(f"CREATE TABLE refusing_{code} {table_of.replace('1e18', str(10**18))}")
+    answer = _ask(port, "POST", f"INSERT INTO refusing_{code} FORMAT TSV", body=b"1\n20\n")
+    assert (answer.status, answer.headers["X-ClickHouse-Exception-Code"]) == (500, code)
+    assert client.command(f"SELECT count() FROM refusing_{code}") == 0
+
+
 def test_what_is_not_done_is_said(port: int, client: Client) -> None:
     for path in ("/play", "/replicas_status"):
         assert _ask(port, "GET", path=path).status == 501

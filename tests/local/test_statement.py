@@ -31,7 +31,7 @@ from pipeline.local.gateway.statement import insert_with_data, plain
 def test_an_insert_is_split_from_its_data(head: bytes, query: str, output: str, data: bytes) -> None:
     insert = insert_with_data(head)
     assert insert is not None
-    assert (insert.query, insert.format, head[insert.data_at :]) == (query, output, data)
+    assert (f"{insert.into} {insert.settings}".rstrip(), insert.format, head[insert.data_at :]) == (query, output, data)
 
 
 @pytest.mark.parametrize(

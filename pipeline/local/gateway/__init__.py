@@ -6,8 +6,8 @@ unchanged, several at once. Each request has a connection of its own into the en
 client to another, reads do not wait for writes, and writes do not wait for each other.
 
 What it does as the real server does: queries in the URL, the body or a form; ``param_*`` query parameters; settings,
-``database`` and ``default_format`` in the URL; every input and output format of the engine; inserts as they stream in,
-also with Content-Encoding lz4, zstd, gzip, deflate, br; insert deduplication tokens; ``X-ClickHouse-Summary``;
+``database`` and ``default_format`` in the URL; every input and output format of the engine; inserts with their data, also
+with Content-Encoding lz4, zstd, gzip, deflate, br; insert deduplication tokens; ``X-ClickHouse-Summary``;
 exceptions with code, text and HTTP status, also in the middle of a result; ``/ping``.
 
 An insert below the engine's block limits (about a million rows, 256 MB) is atomic, as on the real server: a client that

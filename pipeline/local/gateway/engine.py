@@ -1,22 +1,23 @@
 """The ClickHouse engine (chDB) on one data folder: a connection per request, from any thread."""
 
+import shutil
+import tempfile
 import time
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import chdb
 
-from pipeline.local.gateway.refusal import RefusalError, from_engine
+from pipeline.local.gateway.refusal import NOT_ENOUGH_SPACE, RefusalError, from_engine
 from pipeline.local.gateway.request import EngineRequest
 from pipeline.local.gateway.statement import Insert, Statement
 
 # chDB streams a SELECT as blocks, each encoded by itself. In these formats the blocks one after the other are the whole
 # result; any other has a beginning and an end, and is made at once.
 _STREAMED_FORMATS = frozenset({"native", "tabseparated", "tsv", "csv", "rowbinary", "jsoneachrow"})
-_APPEND_BYTES = 4 << 20
 _ENGINE_ERRORS = (RuntimeError, chdb.ChdbError)  # chDB raises the one or the other, both with ClickHouse's text
 
 
@@ -48,6 +49,9 @@ class Engine:
         """
         self._address = f"{folder}?max_server_memory_usage={memory_bytes}"
         self._keeper: Any = chdb.connect(self._address)  # the engine lives as long as its last connection
+        self._spool = folder.with_name(f"{folder.name}-inserts")
+        shutil.rmtree(self._spool, ignore_errors=True)  # what a killed process left
+        self._spool.mkdir()
         version, timezone = self._keeper.query("SELECT version(), timezone()", "TabSeparated").bytes().decode().split()
         self.version: str = version
         self.timezone: str = timezone
@@ -67,7 +71,7 @@ class Engine:
         try:
             with _as_refusal():
                 _apply(raw, request)
-            yield EngineConnection(raw)
+            yield EngineConnection(raw, self._spool)
         finally:
             raw.close()
 
@@ -75,26 +79,27 @@ class Engine:
 class EngineConnection:
     """One request's way into the engine. Not for several threads at once."""
 
-    def __init__(self, raw: Any) -> None:
-        self._raw = raw
+    def __init__(self, raw: Any, spool: Path) -> None:
+        self._raw, self._spool = raw, spool
         self.summary = Summary()
         self._began = time.monotonic_ns()
 
     def insert(self, insert: Insert, data: Iterable[bytes]) -> None:
-        """Insert the data as they come; all of them or, when anything raises, none (up to the engine's block size)."""
-        with _as_refusal():
-            stream = self._raw.send_insert(insert.query, insert.format)
-            try:
+        """Insert the data, all of them or, when anything raises, none (up to the engine's block size).
+
+        They are complete in a file before the engine begins. Its streaming insert would need none; but that one answers
+        "done" also when the table could not take the rows, on a full disk say, and whoever believed it would lose them.
+        """
+        try:
+            with tempfile.NamedTemporaryFile(dir=self._spool, buffering=0) as file:
                 for piece in data:
-                    for at in range(0, len(piece), _APPEND_BYTES):
-                        stream.append(piece[at : at + _APPEND_BYTES])
-                done = stream.finish()
-            except BaseException:
-                with suppress(*_ENGINE_ERRORS):  # what ended the insert is the error to tell of
-                    stream.cancel()
-                raise
-        self.summary.written_rows = self.summary.read_rows = done.rows_written
-        self.summary.written_bytes = self.summary.read_bytes = done.bytes_written
+                    file.write(piece)
+                with _as_refusal():
+                    done = self._raw.query(insert.of_file(file.name))
+        except OSError as error:
+            raise RefusalError(NOT_ENOUGH_SPACE, f"The rows cannot be kept: {error}. (NOT_ENOUGH_SPACE)") from error
+        self.summary.written_rows = self.summary.read_rows = done.rows_written()
+        self.summary.written_bytes = self.summary.read_bytes = done.bytes_written()
         self._stop_clock()
 
     def results(self, statement: Statement, default_format: str) -> Iterator[bytes]:

@@ -35,11 +35,18 @@ class _Token:
 
 @dataclass(frozen=True)
 class Insert:
-    """``INSERT INTO ... FORMAT name`` in front of data that start at ``data_at``."""
+    """``INSERT INTO ... [SETTINGS ...] FORMAT name`` in front of data that start at ``data_at``."""
 
-    query: str  # without the FORMAT clause
+    into: str  # table and columns
+    settings: str  # the SETTINGS clause, or nothing
     format: str
     data_at: int
+
+    def of_file(self, path: str) -> str:
+        """Give the statement that inserts the same data from a file."""
+        escaped = path.replace("\\", "\\\\").replace("'", "\\'")
+        # Lines of their own: a comment may be the last thing in what was given.
+        return f"{self.into}\nFROM INFILE '{escaped}' COMPRESSION 'none'\n{self.settings}\nFORMAT {self.format}"
 
 
 @dataclass(frozen=True)
@@ -61,16 +68,23 @@ def insert_with_data(head: bytes) -> Insert | None:
     first = next(tokens, None)
     if first is None or first.text != b"INSERT":
         return None
+    settings_at = None
     for token in tokens:
         if token.text in {b"VALUES", b"SELECT", b"WITH", b"FROM"}:
             return None
+        if token.text == b"SETTINGS":
+            settings_at = token.start
         if token.text == b"FORMAT":
             name = next(tokens, None)
             if name is None or not name.is_word:
                 return None
-            data_at = _data_at(head, name.end)
-            query, name_as_written = head[: token.start], head[name.start : name.end]
-            return Insert(query.decode(errors="replace").rstrip(), name_as_written.decode(), data_at)
+            into, settings = head[: settings_at or token.start], head[settings_at or token.start : token.start]
+            return Insert(
+                into.decode(errors="replace").rstrip(),
+                settings.decode(errors="replace").rstrip(),
+                head[name.start : name.end].decode(),
+                _data_at(head, name.end),
+            )
     return None
 
 
