@@ -30,6 +30,9 @@ _PASSING = (
     exceptions.RedisClusterException,  # no node answers, or a slot has none
     OSError,
 )
+_CLOSED = (
+    "the handler is closed"  # uvloop, of a write in the moment before redis-py notices that the connection has ended
+)
 _PASSING_TEXTS = ("MISCONF", "LOADING", "OOM", "READONLY", "NOREPLICAS", "UNKILLABLE", "BUSY")
 
 
@@ -74,6 +77,10 @@ def unavailable_if_down() -> Iterator[None]:
         yield
     except _PASSING as error:
         raise UnavailableError(f"Redis does not answer as it should: {error}") from error
+    except RuntimeError as error:
+        if _CLOSED not in str(error):
+            raise
+        raise UnavailableError(f"Redis has closed the connection: {error}") from error
     except exceptions.ResponseError as error:
         if str(error).startswith(_PASSING_TEXTS):
             raise UnavailableError(f"Redis refuses for now: {error}") from error

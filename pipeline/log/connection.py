@@ -9,6 +9,7 @@ import faust
 from aiokafka.errors import KafkaError
 from aiokafka.helpers import create_ssl_context
 
+import pipeline.log.broker_connection  # noqa: F401  # for all clients, since all are made from here
 from pipeline.errors import SettingError, UnavailableError
 from pipeline.settings import Settings
 
