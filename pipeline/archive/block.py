@@ -22,7 +22,7 @@ def block_of(flush: Flush) -> pa.Table:
         {
             "topic": pa.repeat(flush.topic, flush.rows),
             "partition": _joined(pa.repeat(pa.scalar(batch.partition, pa.uint32()), len(batch)) for batch in batches),
-            "offset": _joined(pa.array(range(batch.first_offset, batch.next_offset), pa.uint64()) for batch in batches),
+            "offset": _joined(pa.arange(batch.first_offset, batch.next_offset) for batch in batches).cast(pa.uint64()),
             "append_time": _append_times(batches),
             "key": pa.array(chain.from_iterable(batch.keys for batch in batches), pa.binary(), size=flush.rows),
             "value": pa.array(chain.from_iterable(batch.values for batch in batches), pa.binary(), size=flush.rows),

@@ -39,11 +39,12 @@ class FetchedBatch:
         Raises:
             LogNotDenseError: there are holes between offsets, so that no count of them could be proven.
         """
+        blocks, self._blocks = self._blocks, []  # the columns take their place in memory
         times: list[int] = []
         keys: list[bytes | None] = []
         values: list[bytes | None] = []
         headers: list[Headers] = []
-        for block in self._blocks:
+        for block in blocks:
             if block.is_control_batch or block.is_transactional:
                 raise LogNotDenseError(f"{self.tp}: transactions on this topic; Airtally's log takes none")
             # A block at a time: its records are still in the processor's cache when their columns are taken, which makes
