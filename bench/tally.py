@@ -33,6 +33,9 @@ def main(records: int = 1_000_000, rounds: int = 3, partitions: int = 12) -> Non
 async def _round(stack: LocalStack, found: Settings, expected: Expectation) -> dict[str, Any]:
     client = connect(found)
     await client.flushall()
+    await client.config_set("slowlog-max-len", 100_000)
+    await client.config_set("slowlog-log-slower-than", 0)  # all: the script's own times, as Redis took them
+    await client.slowlog_reset()
     reader = LedgerReader(client, found.topic, range(found.partitions))
     redis_pid = stack.children["redis"].identity.pid
     redis_before = usage(redis_pid).cpu_s
@@ -54,6 +57,7 @@ async def _round(stack: LocalStack, found: Settings, expected: Expectation) -> d
         head_start = await folded()
         last = await until(done, "all applied")
         used = usage(child.identity.pid)
+        script_ms = await _script_ms(client)
         result = merge(PollId("bench", "poll"), await reader.read(PollId("bench", "poll")))
     finally:
         await asyncio.to_thread(child.stop)
@@ -69,7 +73,17 @@ async def _round(stack: LocalStack, found: Settings, expected: Expectation) -> d
         "worker_cpu_s_per_million": used.cpu_s / millions,
         "redis_cpu_s_per_million": (usage(redis_pid).cpu_s - redis_before) / millions,
         "worker_peak_mb": used.peak_mb,
+        "script_ms_p50": script_ms[len(script_ms) // 2],
+        "script_ms_p99": script_ms[len(script_ms) * 99 // 100],
+        "scripts": len(script_ms),
+        "scripts_over_5_ms": sum(took > 5 for took in script_ms),
     }
+
+
+async def _script_ms(client: Any) -> list[float]:
+    """How long each call of the script kept Redis, sorted."""
+    entries = await client.slowlog_get(100_000)
+    return sorted(entry["duration"] / 1000 for entry in entries if entry["command"].upper().startswith(b"EVALSHA"))
 
 
 if __name__ == "__main__":
