@@ -92,6 +92,16 @@ async def stored_records(settings: Settings) -> int:
     return int((await asyncio.to_thread(rows_of, settings, [(sql, {})]))[0][0][0])
 
 
+async def votes_by_edge(settings: Settings, poll_id: PollId) -> Counter[str]:
+    """Give how many votes for a poll are stored of each edge, whether they count or not."""
+    sql = (
+        "SELECT edge_id, uniqExact(partition, offset) FROM typed_log WHERE topic = {topic:String} AND kind = 'vote' "
+        "AND show_id = {show:String} AND poll_id = {poll:String} GROUP BY edge_id"
+    )
+    poll = {"show": poll_id.show_id, "poll": poll_id.poll_id}
+    return Counter(dict((await asyncio.to_thread(rows_of, settings, [(sql, poll)]))[0]))
+
+
 async def reached_records(store: ArchiveStore, settings: Settings) -> int:
     """Give how far the archive has come: the sum of the partitions' next offsets. Quick enough to ask often."""
     return sum((await store.next_offsets(settings.topic, range(settings.partitions))).values())

@@ -1,14 +1,14 @@
 """Several counts of one show side by side, and whether they agree."""
 
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
 
 import msgspec
 from rich.table import Table
 
-from pipeline.archive.recount import recount
+from pipeline.archive.recount import recount, votes_by_edge
 from pipeline.cli.context import console
 from pipeline.domain.outcome import Outcome
 from pipeline.domain.poll import PollId, Status
@@ -19,6 +19,7 @@ from pipeline.ledger.reader import open_ledgers
 from pipeline.live.display import Display
 from pipeline.live.seconds import Series
 from pipeline.live.snapshot import Snapshot
+from pipeline.load.fronts import Fronts
 from pipeline.settings import Settings
 from pipeline.show.expectation import Expectation
 from pipeline.show.script import Script
@@ -96,8 +97,33 @@ async def on_air(found: Settings, poll: PollId) -> OnAir | None:
     return OnAir(shown.snapshot, msgspec.json.decode(series, type=Series))
 
 
-def report(script: Script, counts: list[Count], air: OnAir) -> bool:
-    """Print the table; tell whether all counts agree, also in each second and in each outcome, and the air with them."""
+@dataclass(frozen=True)
+class ThroughEdge:
+    """Votes that came through the edge, by the edge in front of it: what it acknowledged, and what is in the log of that."""
+
+    acknowledged: Mapping[str, int]
+    stored: Mapping[str, int]
+    arrays: int
+
+    def differences(self) -> list[str]:
+        """Say where the log has fewer or more than were acknowledged, a line each."""
+        return [
+            f"{edge_id}: {votes} acknowledged, {self.stored.get(edge_id, 0)} stored"
+            for edge_id, votes in self.acknowledged.items()
+            if self.stored.get(edge_id, 0) != votes
+        ]
+
+
+async def through_edge(found: Settings, poll: PollId, fronts: Fronts) -> ThroughEdge:
+    """Ask ClickHouse what it has of the edges in front."""
+    return ThroughEdge(fronts.acknowledged, await votes_by_edge(found, poll), fronts.arrays)
+
+
+def report(script: Script, counts: list[Count], air: OnAir, edge: ThroughEdge) -> bool:
+    """Print the tables; tell whether all counts agree, also in each second and in each outcome, and the air with them.
+
+    And whether all that the edge has acknowledged, and nothing else from there, is in the log.
+    """
     _table(
         "option",
         [option.option_id for option in script.options],
@@ -107,13 +133,19 @@ def report(script: Script, counts: list[Count], air: OnAir) -> bool:
     )
     console.print()
     _table("outcome", [*Outcome], counts, lambda says, row: says.outcomes[Outcome(row)])
+    votes, names = sum(edge.acknowledged.values()), ", ".join(edge.acknowledged)
+    console.print(
+        f"\nThrough the edge: {votes:,} votes in {edge.arrays:,} arrays from {names}, each acknowledged (202)",
+        highlight=False,
+    )
     expected = counts[0].says
     peak = max(sum(votes.values()) for votes in expected.seconds.values())
     console.print(
-        f"\n{len(expected.seconds)} seconds with votes, at most {peak:,} counted in one second", highlight=False
+        f"{len(expected.seconds)} seconds with votes, at most {peak:,} counted in one second", highlight=False
     )
     lines = [f"{count.by}: {line}" for count in counts[1:] for line in expected.differences(count.says)]
     lines += [f"On air: {line}" for line in air.differences(expected)]
+    lines += [f"Through the edge: {line}" for line in edge.differences()]
     for line in lines[:SHOWN_DIFFERENCES]:
         console.print(f"[red]{line}[/]", highlight=False)
     if lines:

@@ -12,11 +12,13 @@ import uvloop
 from rich.console import Console
 
 from pipeline import settings as settings_module
+from pipeline.cli.local_services import with_keys
 from pipeline.domain.poll import PollId
 from pipeline.domain.record import is_id
 from pipeline.domain.result import Result, merge
 from pipeline.errors import AirtallyError, SettingError
 from pipeline.ledger.reader import open_ledgers
+from pipeline.local.edge_keys import known_edge_keys
 from pipeline.local.state import read_state
 from pipeline.settings import Settings
 
@@ -39,12 +41,14 @@ def print_json(content: object) -> None:
 
 
 def settings() -> Settings:
-    """Read the settings; an address that the environment does not give is the local system's, if it runs."""
+    """Read the settings; what the environment does not give of addresses and keys is the local system's, if it runs."""
     found = settings_module.load()
     state = read_state(found.home)
     if state is None:
         return found
     addresses = state.addresses
+    keys = known_edge_keys(found.home) if found.kafka in {None, addresses.kafka} else None
+    found = found if keys is None else with_keys(found, keys)
     return found.model_copy(
         update={
             "kafka": found.kafka or addresses.kafka,

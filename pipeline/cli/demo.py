@@ -12,13 +12,17 @@ import typer
 from pipeline import settings as settings_module
 from pipeline.archive.recount import reached_records
 from pipeline.archive.store import ArchiveStore
-from pipeline.cli.agreement import Count, OnAir, count_of_archive, count_of_ledgers, on_air, report
+from pipeline.cli.agreement import Count, OnAir, count_of_archive, count_of_ledgers, on_air, report, through_edge
 from pipeline.cli.context import command, console, errors
-from pipeline.cli.local import display, given, pages, prepare_parts, with_addresses, worker
+from pipeline.cli.local import given, prepare_parts, with_addresses
+from pipeline.cli.local_services import display, edge_service, pages, with_keys, worker
 from pipeline.cli.staging import play, play_until_ended
 from pipeline.domain.poll import PollId
+from pipeline.edge.tokens import Tokens
 from pipeline.errors import UnavailableError
 from pipeline.ledger.reader import open_ledgers
+from pipeline.load.fronts import Fronts
+from pipeline.local.edge_keys import edge_keys
 from pipeline.local.ports import free_port
 from pipeline.local.stack import LocalStack
 from pipeline.log.offsets import LogOffsets
@@ -28,6 +32,8 @@ from pipeline.show.expectation import Expectation
 from pipeline.show.script import Script, default_script
 
 CATCH_UP_S = 120.0  # how long tally and archive may take, after the show, to have all of it
+FRONTS = ("cdn-1", "cdn-2", "cdn-3")  # edges in front of ours
+TOKEN_DAYS = 30.0
 SHOWN_S = 20.0  # and how long it may take after that until the air shows it
 
 
@@ -41,10 +47,11 @@ def demo(
 ) -> None:
     """Run a whole simulated show on this machine, and check three counts of it, and the air, against each other.
 
-    Starts real Kafka, Redis and ClickHouse, the workers and the live view in a folder of their own on free ports; plays
-    crowd noise, a spike at the call to vote, repeats, late votes, voters past their limit and every kind of bad record;
-    closes and finalizes the poll; then compares what the oracle expects, what Redis says, what ClickHouse recounts from
-    raw bytes, and what the air shows. Exit status 0 only if all agree. Nothing is left running.
+    Starts real Kafka, Redis and ClickHouse, the workers, the live view and an edge in a folder of their own on free ports;
+    plays crowd noise, a spike at the call to vote, repeats, late votes, voters past their limit and every kind of bad
+    record. A quarter of the voters votes through the edge, which acknowledges each vote; what no edge would let pass goes
+    into Kafka directly. It closes and finalizes the poll; then it compares what the oracle expects, what Redis says, what
+    ClickHouse recounts from raw bytes, and what the air shows. Exit status 0 only if all agree. Nothing is left running.
 
     With --stay the votes come at a modest rate, with a call to vote now and then, for as long as you like to look at the
     pages. Ctrl-C closes the poll, and then everything goes on as above.
@@ -53,11 +60,14 @@ def demo(
     folder = found.home / "demo"
     shutil.rmtree(folder, ignore_errors=True)
     script = last_chapter() if stay else default_script(records=records, seconds=seconds)
+    found = with_keys(found, edge_keys(folder))
     live = display(free_port(), found.live_port if stay and found.live_port else free_port())
+    # Nobody votes by hand there: the oracle could not know of it.
+    edge = edge_service(free_port(), free_port(), found, AIRTALLY_EDGE_PUBLIC="false")
     stack = LocalStack(
         folder,
         given=given(found),
-        services=[worker("tally", free_port()), worker("archive", free_port()), live],
+        services=[worker("tally", free_port()), worker("archive", free_port()), live, edge],
         prepare=lambda addresses: prepare_parts(found, addresses),
     )
     console.print("[bold]Starting[/] Kafka, Redis, ClickHouse and our services (the first time they are fetched)")
@@ -65,7 +75,7 @@ def demo(
         stack.start(on_progress=lambda line: errors.print("  " + line, highlight=False))
         for line in pages(live.address, PollId(script.show_id, script.poll_id)):
             console.print("  " + line, highlight=False, soft_wrap=True)
-        agreed = asyncio.run(_show(with_addresses(found, stack.addresses), script, seed, stay=stay))
+        agreed = asyncio.run(_show(with_addresses(found, stack.addresses), edge.address, script, seed, stay=stay))
     finally:
         stack.stop()
         console.print(f"\nStopped; nothing is left running. Logs are in {_short(folder)}", highlight=False)
@@ -76,10 +86,12 @@ def demo(
     )
 
 
-async def _show(found: Settings, script: Script, seed: int, *, stay: bool) -> bool:
+async def _show(found: Settings, edge_url: str, script: Script, seed: int, *, stay: bool) -> bool:
     poll = PollId(script.show_id, script.poll_id)
+    tokens = Tokens.from_settings(found)
     began = time.monotonic()
-    expected = await (play_until_ended(found, seed) if stay else play(found, script, seed))
+    async with Fronts(edge_url, poll, {name: tokens.mint(name, TOKEN_DAYS)[0] for name in FRONTS}) as fronts:
+        expected = await (play_until_ended(found, seed, fronts) if stay else play(found, script, seed, fronts))
     console.print(
         f"The show is over after {time.monotonic() - began:.1f} s. Waiting until all of it is counted and stored."
     )
@@ -100,7 +112,7 @@ async def _show(found: Settings, script: Script, seed: int, *, stay: bool) -> bo
         await count_of_ledgers(found, poll),
         await count_of_archive(found, poll),
     ]
-    return report(script, counts, air)
+    return report(script, counts, air, await through_edge(found, poll, fronts))
 
 
 async def _folded(found: Settings) -> int:

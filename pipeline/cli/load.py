@@ -9,6 +9,7 @@ import typer
 from rich.table import Table
 
 from pipeline.cli.context import command, console, errors, poll_id, read_result, settings
+from pipeline.cli.local import served
 from pipeline.domain.poll import PollId
 from pipeline.domain.result import Result
 from pipeline.errors import PollError
@@ -26,7 +27,9 @@ COUNTED_S = 60.0  # how long --check waits for the tally
 async def load(  # noqa: PLR0913, PLR0917  # options of a command
     show: Annotated[str, typer.Argument(help="The show's id.")],
     poll: Annotated[str, typer.Argument(help="The poll's id: an open poll.")],
-    url: Annotated[str, typer.Option(help="The edge's address.")] = "http://127.0.0.1:8091",
+    url: Annotated[
+        str | None, typer.Option(help="The edge's address. Default: the local system's, or port 8091 here.")
+    ] = None,
     rate: Annotated[float, typer.Option(min=0.1, help="Requests, or messages, per second.")] = 1_000,
     duration: Annotated[float, typer.Option(min=0.1, help="Seconds.")] = 10.0,
     connections: Annotated[int, typer.Option(min=1, help="At once.")] = 200,
@@ -58,7 +61,8 @@ async def load(  # noqa: PLR0913, PLR0917  # options of a command
     if before is None:
         raise PollError(f"no partition knows the poll {show}/{poll}: open it by `airtally poll open`")
     plan = Plan(
-        url, name, tuple(option.id for option in before.rules.options), rate, duration, connections,
+        url or served(found, "edge") or "http://127.0.0.1:8091",
+        name, tuple(option.id for option in before.rules.options), rate, duration, connections,
         batch=batch, token=token, is_socket=sockets, timeout_s=timeout_s,
     )  # fmt: skip
     if not allow_remote:

@@ -1,8 +1,7 @@
 """`airtally up`, `down`, `status`: the system on this machine."""
 
 import asyncio
-import sys
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from typing import Annotated
 
 import typer
@@ -10,16 +9,16 @@ from rich.table import Table
 
 from pipeline import settings as settings_module
 from pipeline.cli.context import Json, command, console, errors, print_json
+from pipeline.cli.local_services import HEALTH_PORTS, display, edge_service, pages, voting, with_keys, worker
 from pipeline.cli.services import prepare
 from pipeline.domain.poll import PollId
+from pipeline.local.edge_keys import edge_keys
 from pipeline.local.parts import STANDARD_PORTS, Addresses
 from pipeline.local.ports import free_port
 from pipeline.local.stack import LocalStack, Options, Service
 from pipeline.local.state import read_state, stop_state
 from pipeline.local.state import status as read_status
 from pipeline.settings import Settings
-
-HEALTH_PORTS = {"tally": 9101, "archive": 9102, "live": 9103}
 
 
 def given(found: Settings) -> Addresses:
@@ -38,33 +37,6 @@ def with_addresses(found: Settings, addresses: Addresses) -> Settings:
     )
 
 
-def worker(name: str, port: int) -> Service:
-    """Describe one of our services as the local system runs it."""
-    return Service(
-        name=name,
-        argv=[sys.executable, "-m", "pipeline.cli", name],
-        ready_url=f"http://127.0.0.1:{port}/readyz",
-        env={"AIRTALLY_HEALTH_PORT": str(port), "AIRTALLY_HEALTH_HOST": "127.0.0.1"},
-    )
-
-
-def display(port: int, live_port: int) -> Service:
-    """Describe the live view: a service that also serves pages."""
-    service = worker("live", port)
-    env = {**service.env, "AIRTALLY_LIVE_PORT": str(live_port), "AIRTALLY_LIVE_HOST": "127.0.0.1"}
-    return replace(service, address=f"http://127.0.0.1:{live_port}", env=env)
-
-
-def pages(url: str, poll: PollId | None = None) -> list[str]:
-    """Give a line for each page: of a poll, or of all of them."""
-    name = "<show>/<poll>" if poll is None else "/".join(poll)
-    return [
-        f"overlay     {url}/overlay/{name}  for OBS, vMix, CasparCG, SPX",
-        f"host        {url}/host/{name}",
-        f"all polls   {url}/",
-    ]
-
-
 def prepare_parts(found: Settings, addresses: Addresses) -> None:
     """Make topic and tables, between the start of the parts and of the services."""
     asyncio.run(prepare(with_addresses(found, addresses)))
@@ -74,12 +46,13 @@ def prepare_parts(found: Settings, addresses: Addresses) -> None:
 def up(
     *,
     any_port: Annotated[bool, typer.Option("--any-port", help="Take free ports instead of the standard ones.")] = False,
-    workers: Annotated[bool, typer.Option(help="Run the tally and archive workers and the live view too.")] = True,
+    workers: Annotated[bool, typer.Option(help="Run the workers, the live view and the edge too.")] = True,
 ) -> None:
-    """Start the system on this machine, in the background: Kafka, Redis, ClickHouse, the workers and the live view.
+    """Start the system on this machine, in the background: Kafka, Redis, ClickHouse, the workers, live view and edge.
 
     A part whose address is in the environment is used instead of a local one. Data, logs and addresses are in .airtally
-    (AIRTALLY_HOME). `airtally down` stops it.
+    (AIRTALLY_HOME), and so are the edge's secret and token key, made there by chance, if the environment gives none.
+    `airtally down` stops it.
     """
     found = settings_module.load()
     stack = LocalStack(
@@ -99,26 +72,42 @@ def up(
 
 def _services(found: Settings, *, any_port: bool) -> list[Service]:
     ports = {name: free_port() if any_port else port for name, port in HEALTH_PORTS.items()}
-    live_port = free_port() if any_port or not found.live_port else found.live_port
-    return [worker("tally", ports["tally"]), worker("archive", ports["archive"]), display(ports["live"], live_port)]
+    live_port, edge_port = (
+        free_port() if any_port or not port else port for port in (found.live_port, found.edge_port)
+    )
+    return [
+        worker("tally", ports["tally"]),
+        worker("archive", ports["archive"]),
+        display(ports["live"], live_port),
+        edge_service(ports["edge"], edge_port, with_keys(found, edge_keys(found.home))),
+    ]
 
 
-def live_url(found: Settings) -> str | None:
-    """Give the address of the local live view; None: there is none in this folder."""
+def served(found: Settings, service: str) -> str | None:
+    """Give the address of a local service, `live` or `edge`; None: there is none in this folder."""
     state = read_state(found.home)
-    return next((entry.serves for entry in state.entries if entry.serves), None) if state is not None else None
+    entries = state.entries if state is not None else ()
+    return next((entry.serves for entry in entries if entry.name == service and entry.serves), None)
+
+
+def serving(found: Settings, poll: PollId | None = None, option: str = "<option>") -> list[str]:
+    """Give a line for each thing to do at the addresses of the local services, with a poll or with any."""
+    live, edge = served(found, "live"), served(found, "edge")
+    return [*(pages(live, poll) if live else []), *([voting(edge, poll, option)] if edge else [])]
 
 
 def how_to(found: Settings, addresses: Addresses) -> list[str]:
     """Give a line for each address, with what to do there."""
     port = addresses.redis_url.rsplit(":", 1)[-1].split("/")[0]
-    url = live_url(found)
+    edge = served(found, "edge")
+    tokens = f"edge        {edge}  tokens for edges in front of it: airtally edge-token mint cdn-1"
     query = f"'SELECT * FROM {found.clickhouse_database}.poll_results FORMAT PrettyCompact'"  # noqa: S608  # for people
     return [
         f"Kafka       {addresses.kafka}  topic {found.topic}, {found.partitions} partitions",
         f"Redis       {addresses.redis_url}  e.g. redis-cli -p {port} hgetall '{{{found.topic}/0}}:head'",
         f"ClickHouse  {addresses.clickhouse_url}  e.g. curl '{addresses.clickhouse_url}' --data-binary {query}",
-        *(pages(url) if url else []),
+        *([tokens] if edge else []),
+        *serving(found),
         "next        airtally poll open my-show my-poll --options ada,bo,cy",
     ]
 
@@ -146,8 +135,7 @@ def status(*, json: Json = False) -> None:
             state = "answers" if row.answering else f"{'alive' if row.alive else 'down'}: {row.detail}"
             table.add_row(row.name, state, row.address, str(row.pid or ""), row.log_file)
         console.print(table)
-        url = live_url(found)
-        for line in pages(url) if url else []:
+        for line in serving(found):
             console.print(line, highlight=False, markup=False, soft_wrap=True)
     if any(not row.answering for row in rows):
         raise typer.Exit(1)

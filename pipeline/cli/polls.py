@@ -7,7 +7,7 @@ import msgspec
 import typer
 
 from pipeline.cli.context import command, console, now_ms, poll_id, read_result, settings
-from pipeline.cli.local import live_url, pages
+from pipeline.cli.local import serving
 from pipeline.domain import control
 from pipeline.domain.poll import PollId, Status
 from pipeline.domain.record import Marker, PollClosed, PollFinal, PollOpened
@@ -70,8 +70,7 @@ async def open_(  # noqa: PLR0913, PLR0917  # options of a command
     console.print(f"{show}/{poll} is open since {marker.opened_at}", highlight=False)
     if wait:
         await _folded(found, name, {Status.OPEN, Status.CLOSING, Status.FINAL})
-    url = live_url(found)
-    for line in pages(url, name) if url else []:
+    for line in serving(found, name, marker.options[0].id):
         console.print(line, highlight=False, markup=False, soft_wrap=True)
 
 

@@ -12,6 +12,7 @@ from pipeline.cli.context import console, now_ms, read_result
 from pipeline.cli.playing import watch
 from pipeline.domain.poll import PollId
 from pipeline.ledger.reader import open_ledgers
+from pipeline.load.fronts import Fronts
 from pipeline.log.offsets import LogOffsets
 from pipeline.log.publisher import Publisher
 from pipeline.settings import Settings
@@ -23,23 +24,23 @@ from pipeline.show.script import Script
 LOOK_EVERY_S = 0.25
 
 
-async def play(found: Settings, script: Script, seed: int) -> Expectation:
-    """Play a show to its end; give what must be said of it."""
+async def play(found: Settings, script: Script, seed: int, fronts: Fronts) -> Expectation:
+    """Play a show to its end, a part of it through the edge; give what must be said of it."""
     console.print(
         f"[bold]On the air[/]: {script.records:,} records in {script.duration_s:.0f} s, seed {seed}", highlight=False
     )
-    async with _stage(found, PollId(script.show_id, script.poll_id)) as stage:
+    async with _stage(found, PollId(script.show_id, script.poll_id), fronts) as stage:
         return await stage.play(script, seed)
 
 
-async def play_until_ended(found: Settings, seed: int) -> Expectation:
+async def play_until_ended(found: Settings, seed: int, fronts: Fronts) -> Expectation:
     """Play a show without end until Ctrl-C or SIGTERM, then its last chapter; give what must be said of it all."""
     console.print(
         "[bold]On the air[/] until Ctrl-C, which closes the poll, makes it final, and compares", highlight=False
     )
     last = last_chapter()
     expected, opened_at = Expectation(last.show_id, last.poll_id), now_ms()
-    async with _stage(found, PollId(last.show_id, last.poll_id)) as stage:
+    async with _stage(found, PollId(last.show_id, last.poll_id), fronts) as stage:
         expected.expect(MARKER, len(await stage.publisher.publish_marker(last.opened(opened_at))))
         with _told_to_end(stage.end):
             for number, chapter in enumerate(chapters(seed), start=1):
@@ -53,8 +54,8 @@ async def play_until_ended(found: Settings, seed: int) -> Expectation:
 class _Stage:
     """Plays one script after another, and adds up what was sent."""
 
-    def __init__(self, publisher: Publisher) -> None:
-        self.publisher = publisher
+    def __init__(self, publisher: Publisher, fronts: Fronts) -> None:
+        self.publisher, self._fronts = publisher, fronts
         self.ended = False
         self.counted, self.lag = 0, 0
         self._player: Player | None = None
@@ -63,7 +64,7 @@ class _Stage:
     async def play(
         self, script: Script, seed: int, *, opened_at: int | None = None, closes: bool = True
     ) -> Expectation:
-        self._player, self._sent_before = Player(script, seed, self.publisher), self._sent
+        self._player, self._sent_before = Player(script, seed, self.publisher, self._fronts), self._sent
 
         def sent(records: int, per_s: int) -> None:
             self._sent, self._per_s = self._sent_before + records, per_s
@@ -89,10 +90,10 @@ class _Stage:
 
 
 @contextlib.asynccontextmanager
-async def _stage(found: Settings, poll: PollId) -> AsyncIterator[_Stage]:
+async def _stage(found: Settings, poll: PollId, fronts: Fronts) -> AsyncIterator[_Stage]:
     """Open a stage, with its line on the terminal."""
     async with Publisher(found) as publisher, open_ledgers(found) as reader, LogOffsets(found) as offsets:
-        stage = _Stage(publisher)
+        stage = _Stage(publisher, fronts)
 
         async def look(live: Live) -> None:
             while True:

@@ -11,6 +11,7 @@ from pipeline.domain.record import Marker
 from pipeline.show.expectation import MARKER, Block, Expectation
 from pipeline.show.generator import Generator
 from pipeline.show.script import Script
+from pipeline.show.ways import Forwards, ways_of
 
 MAX_UNACKNOWLEDGED = 64  # ticks: a show that outruns its broker waits for it, so memory stays bounded
 
@@ -38,10 +39,18 @@ class Progress:
 class Player:
     """Plays one show."""
 
-    def __init__(self, script: Script, seed: int, publisher: Publishes) -> None:
+    def __init__(self, script: Script, seed: int, publisher: Publishes, fronts: Forwards | None = None) -> None:
+        """Choose.
+
+        Args:
+            script: what happens.
+            seed: of who votes for what.
+            publisher: into the log.
+            fronts: edges in front, by which a part of the voters votes; None: everything is published directly.
+        """
         self.script, self.seed = script, seed
         self.progress = Progress()
-        self._publisher = publisher
+        self._publisher, self._fronts = publisher, fronts
         self._ended = False
         self._unacknowledged: deque[tuple[Block, asyncio.Task[None]]] = deque()
 
@@ -104,11 +113,17 @@ class Player:
     async def _publish(self, block: Block, expected: Expectation) -> None:
         if not len(block):
             return
-        pairs = zip(block.keys, block.values, strict=True)
-        acknowledgement = await self._publisher.enqueue_many(pairs)
-        self._unacknowledged.append((block, asyncio.ensure_future(acknowledgement)))
+        self._unacknowledged.append((block, asyncio.ensure_future(await self._send(block))))
         self.progress.sent += len(block)
         await self._settle(expected, MAX_UNACKNOWLEDGED)
+
+    async def _send(self, block: Block) -> Awaitable[None]:
+        """Send a block; give what to await until all of it is acknowledged."""
+        if self._fronts is None:
+            return await self._publisher.enqueue_many(zip(block.keys, block.values, strict=True))
+        ways = ways_of(block)
+        direct = await self._publisher.enqueue_many(ways.direct)
+        return _both(direct, self._fronts.forward(ways.forwarded))
 
     async def _settle(self, expected: Expectation, leave: int) -> None:
         """Take acknowledged blocks into the oracle, waiting until at most `leave` are open."""
@@ -117,6 +132,10 @@ class Player:
             await acknowledged
             expected.add(block)
             self.progress.acknowledged += len(block)
+
+
+async def _both(one: Awaitable[None], other: Awaitable[None]) -> None:
+    await asyncio.gather(one, other)
 
 
 def _now_ms() -> int:
