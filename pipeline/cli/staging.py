@@ -20,6 +20,7 @@ from pipeline.show.evening import chapters, last_chapter
 from pipeline.show.expectation import MARKER, Expectation
 from pipeline.show.player import Player
 from pipeline.show.script import Script
+from pipeline.waiting import end
 
 LOOK_EVERY_S = 0.25
 
@@ -109,8 +110,7 @@ async def _stage(found: Settings, poll: PollId, fronts: Fronts) -> AsyncIterator
             try:
                 yield stage
             finally:
-                looking.cancel()
-                await asyncio.gather(looking, return_exceptions=True)
+                await end([looking])
                 live.update(stage.line())
 
 

@@ -18,6 +18,7 @@ from pipeline.errors import PublishError
 from pipeline.waiting import end
 
 MAX_VOTES = 500  # in an array
+COLLECT_S = 0.1  # how long votes wait for others to share an array with
 ANSWER_S = 20.0  # an edge says after 10 s that Kafka has not acknowledged
 PATIENCE_S = 20.0  # with an edge that takes nothing
 AGAIN_S = 0.05
@@ -87,7 +88,7 @@ class Fronts:
 
 
 class _Front:
-    """One of them: sends one array at a time, of what has come in meanwhile, so that nothing overtakes."""
+    """One of them: sends one array at a time, of what has come in meanwhile: so nothing overtakes."""
 
     def __init__(self, url: str, token: str) -> None:
         self._url = url
@@ -124,6 +125,8 @@ class _Front:
 
     async def _send(self, session: aiohttp.ClientSession) -> None:
         while self._waiting:
+            if len(self._waiting) < MAX_VOTES:
+                await asyncio.sleep(COLLECT_S)
             ballots = [self._waiting.popleft() for _ in range(min(MAX_VOTES, len(self._waiting)))]
             await _until_taken(session, self._url, ballots)
             self.acknowledged += len(ballots)
