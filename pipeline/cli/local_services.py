@@ -1,6 +1,7 @@
 """Our services as the local system runs them, and what to do at the addresses that they serve."""
 
 import sys
+import uuid
 from dataclasses import replace
 
 from pydantic import SecretStr
@@ -70,8 +71,8 @@ def pages(url: str, poll: PollId | None = None) -> list[str]:
 
 
 def voting(url: str, poll: PollId | None = None, option: str = "<option>") -> str:
-    """Give the line that votes through the edge."""
+    """Give a line that votes through the edge: the same vote, if it is used again."""
     show_id, poll_id = ("<show>", "<poll>") if poll is None else poll
-    ballot = f"""'{{"vote_id":"'$(uuidgen)'","option_id":"{option}","voter":"me"}}'"""
+    ballot = f"""'{{"vote_id":"{uuid.uuid4()}","option_id":"{option}","voter":"me"}}'"""
     address = f"'{url}/v1/shows/{show_id}/polls/{poll_id}/votes'"
     return f"vote        curl -d {ballot} -H 'Content-Type: application/json' {address}"

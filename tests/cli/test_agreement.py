@@ -5,7 +5,7 @@ from collections import Counter
 import msgspec
 import pytest
 
-from pipeline.cli.agreement import Count, OnAir, report
+from pipeline.cli.agreement import Count, OnAir, ThroughEdge, report
 from pipeline.domain.outcome import Outcome
 from pipeline.domain.poll import Status
 from pipeline.live.seconds import Series
@@ -43,11 +43,12 @@ SHOWN = Snapshot(
     next_offsets=(10,),
 )
 SCRIPT: Script = default_script(records=1_000)
+EDGE = ThroughEdge(acknowledged={"cdn-1": 3, "cdn-2": 0}, stored={"cdn-1": 3, "edge-ams-1": 5}, arrays=1)
 
 
 def test_the_same_numbers_agree() -> None:
     assert OnAir(SHOWN, SERIES).differences(EXPECTED) == []
-    assert report(SCRIPT, [Count("expected", EXPECTED), Count("Redis", EXPECTED)], OnAir(SHOWN, SERIES))
+    assert report(SCRIPT, [Count("expected", EXPECTED), Count("Redis", EXPECTED)], OnAir(SHOWN, SERIES), EDGE)
 
 
 @pytest.mark.parametrize(
@@ -65,5 +66,22 @@ def test_one_other_number_is_said_and_fails(
 ) -> None:
     air = OnAir(msgspec.structs.replace(SHOWN, **shown), msgspec.structs.replace(SERIES, **series))
     assert air.differences(EXPECTED) == [named]
-    assert not report(SCRIPT, [Count("expected", EXPECTED), Count("Redis", EXPECTED)], air)
+    assert not report(SCRIPT, [Count("expected", EXPECTED), Count("Redis", EXPECTED)], air, EDGE)
+    assert "DIFFER" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("stored", "named"),
+    [
+        ({"cdn-1": 2}, "cdn-1: 3 acknowledged, 2 stored"),
+        ({"cdn-1": 4}, "cdn-1: 3 acknowledged, 4 stored"),
+        ({"cdn-1": 3, "cdn-2": 1}, "cdn-2: 0 acknowledged, 1 stored"),
+    ],
+)
+def test_one_vote_less_or_more_from_the_edge_is_said_and_fails(
+    stored: dict[str, int], named: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    edge = ThroughEdge(EDGE.acknowledged, stored, arrays=1)
+    assert edge.differences() == [named]
+    assert not report(SCRIPT, [Count("expected", EXPECTED), Count("Redis", EXPECTED)], OnAir(SHOWN, SERIES), edge)
     assert "DIFFER" in capsys.readouterr().out

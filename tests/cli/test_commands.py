@@ -4,16 +4,21 @@ import pytest
 
 from .conftest import Airtally
 
-COMMANDS = ["up", "down", "status", "init", "tally", "archive", "live", "plan", "simulate", "result", "doctor", "demo"]
+COMMANDS = [
+    *("up", "down", "status", "init", "tally", "archive", "live", "edge"),
+    *("plan", "simulate", "load", "result", "doctor", "demo"),
+]
 
 
 def test_help_names_every_command(airtally: Airtally) -> None:
     said = airtally("--help")
     assert said.returncode == 0
-    assert all(f" {name} " in said.stdout for name in (*COMMANDS, "poll"))
+    assert all(f" {name} " in said.stdout for name in (*COMMANDS, "poll", "edge-token"))
 
 
-@pytest.mark.parametrize("name", [*COMMANDS, "poll open", "poll close", "poll final"])
+@pytest.mark.parametrize(
+    "name", [*COMMANDS, "poll open", "poll close", "poll final", "edge-token mint", "edge-token revoke"]
+)
 def test_each_command_explains_itself(airtally: Airtally, name: str) -> None:
     said = airtally(*name.split(), "--help")
     assert said.returncode == 0
@@ -40,7 +45,7 @@ def test_a_setting_that_cannot_be_used_is_named(airtally: Airtally, variable: st
     assert "Traceback" not in said.stderr
 
 
-@pytest.mark.parametrize("service", ["tally", "archive", "live"])
+@pytest.mark.parametrize("service", ["tally", "archive", "live", "edge"])
 def test_a_service_without_addresses_says_what_to_set(airtally: Airtally, service: str) -> None:
     said = airtally(service, env={"AIRTALLY_HEALTH_PORT": "0"})
     assert said.returncode == 2

@@ -4,6 +4,7 @@ import contextlib
 import json
 import re
 import signal
+import subprocess
 import time
 import urllib.error
 import urllib.request
@@ -38,20 +39,31 @@ def test_up_status_down(airtally: Airtally, tmp_path: Path) -> None:
         assert "redis-cli" in up.stdout
         assert "poll_results" in up.stdout
         rows = json.loads(airtally("status", "--json").stdout)
-        parts = {"kafka", "redis", "clickhouse", "tally", "archive", "live"}
+        parts = {"kafka", "redis", "clickhouse", "tally", "archive", "live", "edge"}
         assert {row["name"] for row in rows if row["answering"]} >= parts
         again = airtally("up", "--any-port").stdout
         assert "was running already" in again
-        (url,) = {row["serves"] for row in rows if row["serves"]}
+        served = {row["name"]: row["serves"] for row in rows if row["serves"]}
+        assert set(served) == {"live", "edge"}
+        url, edge = served["live"], served["edge"]
         for said in (up.stdout, again, airtally("status").stdout):
             assert f"{url}/overlay/<show>/<poll>" in said
             assert f"{url}/host/<show>/<poll>" in said
+            assert f"{edge}/v1/shows/<show>/polls/<poll>/votes" in said
+        assert f"{edge}  tokens for edges in front" in up.stdout
         opened = airtally("poll", "open", "gala", "best", "--options", "ada,bo")
         assert opened.returncode == 0
         assert airtally("result", "gala", "best").returncode == 0
         for page in ("overlay", "host"):
             assert f"{url}/{page}/gala/best" in opened.stdout
             assert b"<html" in fetch(f"{url}/{page}/gala/best")
+        line = next(line for line in opened.stdout.splitlines() if line.startswith("vote "))
+        voted = subprocess.run(["sh", "-c", line.removeprefix("vote ")], capture_output=True, text=True, check=True)
+        assert json.loads(voted.stdout) == {"accepted": 1}
+        token = json.loads(airtally("edge-token", "mint", "cdn-1", "--json").stdout)["token"]
+        load = airtally("load", "gala", "best", "--rate", "10", "--duration", "1", "--batch", "60", "--token", token)
+        assert load.returncode == 0, load.stderr
+        assert "600 votes acknowledged" in load.stdout
     finally:
         down = airtally("down", timeout=90)
     assert down.returncode == 0
@@ -63,6 +75,9 @@ def test_the_demo_agrees_and_leaves_nothing_running(airtally: Airtally, tmp_path
     assert said.returncode == 0, said.stdout + said.stderr
     assert "ALL AGREE" in said.stdout
     assert "on air" in said.stdout
+    through = re.search(r"Through the edge: ([\d,]+) votes in [\d,]+ arrays from cdn-1, cdn-2, cdn-3", said.stdout)
+    assert through is not None
+    assert int(through[1].replace(",", "")) > 3_000
     assert living_in(tmp_path) == []
 
 
@@ -82,4 +97,5 @@ def test_a_demo_that_stays_is_on_the_air_until_ctrl_c(airtally_begun: Begun, tmp
     said, complaints = begun.communicate(timeout=90)
     assert begun.returncode == 0, said + complaints
     assert "ALL AGREE" in said
+    assert re.search(r"Through the edge: [1-9]", said)
     assert living_in(tmp_path) == []
