@@ -62,8 +62,9 @@ def demo(
     script = last_chapter() if stay else default_script(records=records, seconds=seconds)
     found = with_keys(found, edge_keys(folder))
     live = display(free_port(), found.live_port if stay and found.live_port else free_port())
-    # Nobody votes by hand there: the oracle could not know of it.
-    edge = edge_service(free_port(), free_port(), found, AIRTALLY_EDGE_PUBLIC="false")
+    # Nobody votes by hand there, of which the oracle could not know; and it is as patient with Kafka as our publisher is.
+    more = {"AIRTALLY_EDGE_PUBLIC": "false", "AIRTALLY_EDGE_ANSWER_S": "30"}
+    edge = edge_service(free_port(), free_port(), found, **more)
     stack = LocalStack(
         folder,
         given=given(found),

@@ -19,8 +19,8 @@ from pipeline.waiting import end
 
 MAX_VOTES = 500  # in an array
 COLLECT_S = 0.1  # how long votes wait for others to share an array with
-ANSWER_S = 20.0  # an edge says after 10 s that Kafka has not acknowledged
-PATIENCE_S = 20.0  # with an edge that takes nothing
+ANSWER_S = 60.0  # an edge says long before that Kafka has not acknowledged
+PATIENCE_S = 60.0  # with an edge that takes nothing
 AGAIN_S = 0.05
 
 # Refusals after which nothing of an array is in the log, by the last part of their type: it may be sent again, and each
