@@ -77,7 +77,8 @@ class VoterSocket(asyncio.Protocol):
             elif not isinstance(event, Frame):  # a client has no responses to give
                 self._protocol.fail(POLICY)
             elif event.opcode is Opcode.TEXT and event.fin:
-                self._take(bytes(event.data))
+                if not self._closing:  # there would be no answer: what is not answered is not taken
+                    self._take(bytes(event.data))
             elif event.opcode in {Opcode.TEXT, Opcode.BINARY, Opcode.CONT}:
                 self._protocol.fail(UNSUPPORTED, "a vote is one frame of text")
         self._flush()
