@@ -133,7 +133,7 @@ async def run_archive(settings: Settings, store: ArchiveStore) -> None:
 
 async def run_edge(settings: Settings, publisher: type[VotePublisher]) -> None:
     """Run what `airtally edge` runs, with another publisher."""
-    edge_service.VotePublisher = publisher  # type: ignore[misc]
+    edge_service.VotePublisher = publisher  # type: ignore[attr-defined]
     await edge_service.run(settings)
 
 

@@ -39,13 +39,13 @@ async def _kill(scene: Scene) -> None:
     edge = _edge(scene)
 
     async def kill() -> None:
-        await asyncio.sleep(scene.chance.uniform(0, 2 * LATENCY_S))
+        await asyncio.sleep(scene.chance.uniform(0, 0.8 * LATENCY_S))  # before the edge knows
         await edge.kill()
         killed.set()
 
     proxy = scene.proxy(Part.KAFKA)
     proxy.latency_s = LATENCY_S
-    await asyncio.sleep(4 * LATENCY_S)
+    await asyncio.sleep(2 * LATENCY_S)
     proxy.set(Trap(lambda request: request[4:6] == PRODUCE, then=kill))
     async with asyncio.timeout(SPRUNG_S):
         await killed.wait()
