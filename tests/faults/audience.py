@@ -26,7 +26,7 @@ from tests.faults.verdict import WrongError
 
 PER_S, SECONDS = 1_000, 6  # votes over HTTP, and as many over WebSocket
 CONNECTIONS = 300  # of each kind
-TIMEOUT_S = 15.0  # far more than the edge may take for an answer
+TIMEOUT_S = 8.0  # far more than the edge may take for an answer, and less than Kafka is away
 PATIENCE_S = 90.0
 KNOWN_S = 60.0  # until the edge knows the poll
 AGAIN_S = 0.2

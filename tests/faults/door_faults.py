@@ -6,7 +6,7 @@ import time
 import psutil
 
 from pipeline.local.parts import Part
-from tests.faults.audience import EDGE, EdgeBroadcast
+from tests.faults.audience import EDGE, TIMEOUT_S, EdgeBroadcast
 from tests.faults.fault import Fault
 from tests.faults.kafka_faults import PRODUCE
 from tests.faults.proxy import Trap
@@ -80,6 +80,7 @@ async def _take_kafka_away(scene: Scene) -> None:
     """
     edge = _edge(scene)
     assert isinstance(scene.broadcast, EdgeBroadcast)
+    scene.notes["unanswered"] = scene.broadcast.diary.answers["no answer"]
     scene.notes["bytes"] = psutil.Process(edge.child.identity.pid).memory_info().rss
     await scene.server(Part.KAFKA).kill()
     deadline = time.monotonic() + SHED_S
@@ -94,11 +95,15 @@ async def _bring_kafka_back(scene: Scene) -> None:
     """Start Kafka again.
 
     Raises:
-        WrongError: the edge has collected meanwhile what it could not get rid of.
+        WrongError: the edge has kept viewers waiting meanwhile, or collected what it could not get rid of.
     """
     edge = _edge(scene)
+    assert isinstance(scene.broadcast, EdgeBroadcast)
+    unanswered = scene.broadcast.diary.answers["no answer"] - scene.notes["unanswered"]
     grown = psutil.Process(edge.child.identity.pid).memory_info().rss - scene.notes["bytes"]
     await scene.server(Part.KAFKA).start()
+    if unanswered:
+        raise WrongError(f"{unanswered} viewers had no answer within {TIMEOUT_S:.0f} s, though nobody cut a connection")
     if grown > MOST_GROWTH:
         raise WrongError(f"the edge has grown by {grown >> 20} MB without Kafka")
 

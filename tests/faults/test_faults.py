@@ -28,6 +28,7 @@ SHORT = (
     "ClickHouse: replies cut",
     "publisher: killed in mid batch",
     "edge: killed in mid request",
+    "edge: Kafka away for 10 s",
 )
 SEED = 1
 
