@@ -39,6 +39,7 @@ class Truth:
     lost_by_log: int  # acknowledged, and not there
     unknown: int  # there, and planned by nobody
     lines: list[str] = field(default_factory=list)  # what else cannot be, in words
+    doubts: list[str] = field(default_factory=list)  # whether the show was one, in words
 
 
 async def read_log(found: Settings) -> Log:

@@ -149,4 +149,8 @@ async def _judge(scene: Scene, fault: Fault, trial: Trial) -> None:
         trial.lines.append(f"ClickHouse: {finding.stored_twice} rows are stored more than once")
     if fault.refuses and not broadcast.refusals:
         trial.lines.append("publishing did not fail, though nothing could be acknowledged")
-    trial.verdict = Verdict.PASS if finding.exact and not trial.lines else Verdict.FAIL
+    if finding.exact and not trial.lines:
+        trial.verdict = Verdict.NONE if true.doubts else Verdict.PASS
+    else:
+        trial.verdict = Verdict.FAIL
+    trial.lines += true.doubts
