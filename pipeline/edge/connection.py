@@ -14,8 +14,8 @@ import httptools
 import structlog
 
 from pipeline.edge.door import network_of
-from pipeline.edge.messages import Reply, Request
-from pipeline.web.problems import ProblemError, again_later
+from pipeline.edge.messages import Reply, Request, unanswered
+from pipeline.web.problems import ProblemError
 
 if TYPE_CHECKING:
     from pipeline.edge.site import Site
@@ -238,12 +238,7 @@ class HttpConnection(asyncio.Protocol):
             self._transport.abort()
         elif self._serving is not None:
             request = self._serving
-            problem = again_later(
-                HTTPStatus.SERVICE_UNAVAILABLE,
-                "Kafka has not acknowledged in time; send it again with the same vote_id: it counts once",
-                "not-acknowledged",
-            )
-            self._respond(request, self._door.refusal(problem, request))
+            self._respond(request, self._door.refusal(unanswered(), request))
         elif self._head_bytes:
             self._end(
                 ProblemError(

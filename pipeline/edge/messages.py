@@ -7,7 +7,7 @@ from http import HTTPStatus
 from websockets.frames import Frame, Opcode
 
 from pipeline.edge.tokens import Grant
-from pipeline.web.problems import MEDIA_TYPE, ProblemError
+from pipeline.web.problems import MEDIA_TYPE, ProblemError, again_later
 
 JSON = "application/json"
 
@@ -60,6 +60,15 @@ def problem_reply(problem: ProblemError, path: str) -> Reply:
 def accepted(votes: int) -> Reply:
     """Make the reply for votes that Kafka has."""
     return Reply(HTTPStatus.ACCEPTED, b'{"accepted":%d}' % votes)
+
+
+def unanswered() -> ProblemError:
+    """Tell that Kafka takes longer than a viewer is to wait."""
+    return again_later(
+        HTTPStatus.SERVICE_UNAVAILABLE,
+        "Kafka has not acknowledged in time; send it again with the same vote_id: it counts once",
+        "not-acknowledged",
+    )
 
 
 def handshake(request: Request) -> bytes:

@@ -19,7 +19,7 @@ from websockets.server import ServerProtocol
 
 from pipeline.domain.poll import PollId
 from pipeline.edge.door import MAX_POSTED
-from pipeline.edge.messages import Request, text_frame
+from pipeline.edge.messages import Request, text_frame, unanswered
 from pipeline.web.problems import ProblemError
 
 if TYPE_CHECKING:
@@ -48,8 +48,8 @@ class VoterSocket(asyncio.Protocol):
     """One connection."""
 
     __slots__ = (
-        "_address", "_closing", "_in_flight", "_is_pinged", "_is_slow", "_poll_id", "_protocol", "_sent", "_site",
-        "_transport", "_wants_result", "deadline",
+        "_address", "_closing", "_is_pinged", "_is_slow", "_poll_id", "_protocol", "_quiet_until", "_sent", "_site",
+        "_transport", "_unanswered", "_wants_result", "deadline",
     )  # fmt: skip
 
     def __init__(self, site: "Site", transport: asyncio.Transport, poll_id: PollId, request: Request) -> None:
@@ -57,16 +57,17 @@ class VoterSocket(asyncio.Protocol):
         self._address = request.address
         self._wants_result = "result=1" in request.query.split("&")
         self._protocol = ServerProtocol(max_size=MAX_POSTED)
-        self._in_flight = 0
+        # By who is told: the vote's id, and until when it may wait (s, monotonic). The oldest come first.
+        self._unanswered: dict[object, tuple[str | None, float]] = {}
         self._is_slow = self._is_pinged = self._closing = False
         self._sent = b""  # the newest result that it has
-        self.deadline = time.monotonic() + PING_AFTER_S
+        self.deadline = self._quiet_until = time.monotonic() + PING_AFTER_S
         transport.set_write_buffer_limits(WRITE_BUFFER)
         site.sockets += 1
 
     def data_received(self, data: bytes) -> None:
         """Read on."""
-        self.deadline, self._is_pinged = time.monotonic() + PING_AFTER_S, False
+        self._quiet_until, self._is_pinged = time.monotonic() + PING_AFTER_S, False
         self._protocol.receive_data(data)
         for event in self._protocol.events_received():
             if isinstance(event, Handshake):
@@ -77,10 +78,12 @@ class VoterSocket(asyncio.Protocol):
             elif not isinstance(event, Frame):  # a client has no responses to give
                 self._protocol.fail(POLICY)
             elif event.opcode is Opcode.TEXT and event.fin:
-                self._take(bytes(event.data))
+                if not self._closing:  # there would be no answer: what is not answered is not taken
+                    self._take(bytes(event.data))
             elif event.opcode in {Opcode.TEXT, Opcode.BINARY, Opcode.CONT}:
                 self._protocol.fail(UNSUPPORTED, "a vote is one frame of text")
         self._flush()
+        self._wait()
 
     def connection_lost(self, _error: Exception | None) -> None:
         """Forget it; votes that it brought go on."""
@@ -106,33 +109,53 @@ class VoterSocket(asyncio.Protocol):
             self._transport.write(result)
 
     def expire(self) -> None:
-        """Ask whether somebody is there, or end."""
-        if self._closing or self._is_pinged:
+        """Answer what has waited too long; ask whether somebody is there, or end."""
+        now = time.monotonic()
+        if self._closing or (self._is_pinged and now > self._quiet_until):
             self._transport.abort()
-        else:
-            self._is_pinged = True
-            self.deadline = time.monotonic() + PONG_S
+            return
+        self._answer_overdue(now)
+        if now > self._quiet_until:
+            self._is_pinged, self._quiet_until = True, now + PONG_S
             self._transport.write(_PING)
+        self._wait()
 
     def drain(self) -> None:
         """End, after the votes that are in flight."""
-        if not (self._in_flight or self._closing):
+        if not (self._unanswered or self._closing):
             self._close(GOING_AWAY, "connect again, to another edge")
 
     def _take(self, text: bytes) -> None:
         def answer(problem: ProblemError | None) -> None:
-            self._in_flight -= 1
-            self._say(_told(vote_id, problem, self._path()))
+            if self._unanswered.pop(answer, None) is not None:  # else it is too late: that was told already
+                self._say(_told(vote_id, problem, self._path()))
 
         vote_id = _id_in(text)
-        self._in_flight += 1
+        self._unanswered[answer] = vote_id, time.monotonic() + self._site.answer_s
         try:
-            if self._in_flight > MOST_IN_FLIGHT:
+            if len(self._unanswered) > MOST_IN_FLIGHT:
                 _refuse_impatience()
             self._site.door.ingest.take_one(self._poll_id, text, self._address, answer)
         except ProblemError as problem:
             self._site.door.ingest.refused(problem)
             answer(problem)
+
+    def _answer_overdue(self, now: float) -> None:
+        """Tell that Kafka has not acknowledged: a viewer is not to wait as long as Kafka is away."""
+        while self._unanswered:
+            vote, (vote_id, until) = next(iter(self._unanswered.items()))
+            if now < until:
+                return
+            del self._unanswered[vote]
+            problem = unanswered()
+            self._site.door.ingest.refused(problem)
+            self._say(_told(vote_id, problem, self._path()))
+
+    def _wait(self) -> None:
+        """Say until when nothing needs to be done."""
+        if not self._closing:
+            _, first = next(iter(self._unanswered.values()), (None, self._quiet_until))
+            self.deadline = min(first, self._quiet_until)
 
     def _path(self) -> str:
         return "/v1/shows/{}/polls/{}/socket".format(*self._poll_id)

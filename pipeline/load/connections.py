@@ -138,7 +138,7 @@ class SocketConnection(Connection):
         if self._protocol.state not in {State.CONNECTING, State.OPEN}:
             self.is_open = False  # its end may come right behind an answer: nothing more is sent here
         for event in self._protocol.events_received():
-            if isinstance(event, Response):
+            if isinstance(event, Response) and not self._ready.done():
                 self._ready.set_result(event.status_code == 101)
             elif isinstance(event, Frame) and event.opcode is Opcode.TEXT:
                 self._take(_object(bytes(event.data)))

@@ -90,12 +90,14 @@ class Crowd:
     async def _connect(self) -> None:
         """Open a connection, and send what waits for one."""
         loop, (host, port) = asyncio.get_running_loop(), self.plan.host
-        kind: type[Connection] = SocketConnection if self.plan.is_socket else HttpConnection
+        connection = (SocketConnection if self.plan.is_socket else HttpConnection)(self.plan, self._answered)
         try:
             async with asyncio.timeout(self.plan.timeout_s):
-                _, connection = await loop.create_connection(lambda: kind(self.plan, self._answered), host, port)
+                await loop.create_connection(lambda: connection, host, port)
                 await connection.opened()
         except (OSError, TimeoutError):
+            if connection.is_open:
+                connection.abort()  # one whose handshake comes later would be nobody's
             self.oracle.answers["no connection"] += 1
             self._open -= 1
             await asyncio.sleep(BACKOFF_S * self._random.random())

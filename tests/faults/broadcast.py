@@ -15,6 +15,7 @@ from pipeline.errors import PublishError
 from pipeline.log.publisher import Publisher
 from pipeline.show.script import Script
 from tests.faults.journal import Entry, Journal, Kind, Rehearsal, Step
+from tests.faults.oracle import Log, Truth, truth
 
 AGAIN_S = 0.2
 GIVE_UP_S = 120.0
@@ -46,6 +47,10 @@ class Broadcast:
     def progress(self) -> float:
         """How much of the show is over, 0 to 1."""
         return sum(entry.kind == "tick" for entry in self.journal.entries) / self.script.ticks
+
+    def truth(self, log: Log) -> Truth:
+        """Tell what must be counted."""
+        return truth(self.script, self.seed, self.journal, log)
 
     def go_astray(self) -> None:
         """Publish votes of an edge with a wrong clock, next."""

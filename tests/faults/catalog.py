@@ -1,6 +1,6 @@
 """All faults of the campaign."""
 
-from tests.faults import clickhouse_faults, edge_faults, kafka_faults, redis_faults, worker_faults
+from tests.faults import clickhouse_faults, door_faults, edge_faults, kafka_faults, redis_faults, worker_faults
 from tests.faults.fault import Fault
 
 FAULTS: tuple[Fault, ...] = (
@@ -9,6 +9,7 @@ FAULTS: tuple[Fault, ...] = (
     *redis_faults.FAULTS,
     *clickhouse_faults.FAULTS,
     *edge_faults.FAULTS,
+    *door_faults.FAULTS,
 )
 PLACES = (0.1, 0.5, 0.9)
 

@@ -8,11 +8,12 @@
 - `offset-apart`: the script adds a chunk's effect, and a second command moves the next offset.
 - `no-question`: after an insert without an answer the archive inserts again, and does not ask what has arrived. No token
   stops it: each attempt has one of its own.
+- `hasty-edge`: a viewer is told that the vote is safe as soon as the edge has it, before Kafka has.
 """
 
 import asyncio
 import sys
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -26,11 +27,15 @@ from pipeline.archive.flush import Flush
 from pipeline.archive.store import ArchiveStore
 from pipeline.domain.fold import Chunk
 from pipeline.domain.partition import Answer
+from pipeline.domain.record import Vote
+from pipeline.edge import service as edge_service
+from pipeline.edge.publisher import VotePublisher
 from pipeline.ledger import ledger
 from pipeline.ledger.connection import connect, unavailable_if_down
 from pipeline.ledger.keys import Keys
 from pipeline.ledger.ledger import Ledger, Reply
 from pipeline.log.app import AppLog, make_app, run_app
+from pipeline.log.lanes import Settled
 from pipeline.log.offsets import LogOffsets
 from pipeline.service import serving
 from pipeline.settings import Settings, load
@@ -92,6 +97,14 @@ class UnaskingStore(ArchiveStore):
         return False
 
 
+class HastyPublisher(VotePublisher):
+    """Takes a vote for acknowledged when it has it."""
+
+    def submit(self, votes: Sequence[Vote], settled: Settled) -> None:
+        super().submit(votes, lambda _error: None)
+        asyncio.get_running_loop().call_soon(settled, None)
+
+
 async def run_tally(settings: Settings, kind: type[Ledger] = Ledger, *, group: str = "tally") -> None:
     """Run what `airtally tally` runs, with another ledger, or in another consumer group: then it has every partition."""
     client = connect(settings)
@@ -118,6 +131,12 @@ async def run_archive(settings: Settings, store: ArchiveStore) -> None:
     await store.close()
 
 
+async def run_edge(settings: Settings, publisher: type[VotePublisher]) -> None:
+    """Run what `airtally edge` runs, with another publisher."""
+    edge_service.VotePublisher = publisher  # type: ignore[attr-defined]
+    await edge_service.run(settings)
+
+
 Run = Callable[[Settings], Coroutine[Any, Any, None]]
 
 RUNS: Mapping[str, Run] = {
@@ -126,6 +145,7 @@ RUNS: Mapping[str, Run] = {
     "no-fence-second": lambda found: run_tally(found, UnfencedLedger, group=SECOND),
     "offset-apart": lambda found: run_tally(found, TwoStepLedger),
     "no-question": lambda found: run_archive(found, UnaskingStore(found)),
+    "hasty-edge": lambda found: run_edge(found, HastyPublisher),
 }
 
 
@@ -146,6 +166,7 @@ CONTROLS = {
     "no-fence": Control("tally: two owners, one killed", {"tally": "no-fence", "second-tally": "no-fence-second"}),
     "offset-apart": Control("Redis: replies cut", {"tally": "offset-apart"}),
     "no-question": Control("ClickHouse: replies cut", {"archive": "no-question"}),
+    "hasty-edge": Control("edge: killed in mid request", {"edge": "hasty-edge"}),
 }
 
 

@@ -29,6 +29,7 @@ class Fault:
         small_disk: ClickHouse has a small disk of its own.
         cluster: three brokers instead of one.
         child: the show is published by a process of its own.
+        edge: the votes are those of real viewers, through an edge.
         prepare: called before the show.
         overlap: two archive workers may store the same records meanwhile; readers see them once. Otherwise each record must
             be stored once, too.
@@ -47,6 +48,7 @@ class Fault:
     small_disk: bool = False
     cluster: bool = False
     child: bool = False
+    edge: bool = False
     prepare: Act = nothing
     overlap: bool = False
     refuses: bool = False

@@ -5,6 +5,7 @@ import os
 import signal
 
 from pipeline.local.parts import Part
+from tests.faults.broadcast import Broadcast
 from tests.faults.fault import Fault
 from tests.faults.proxy import Trap
 from tests.faults.scene import Scene
@@ -13,7 +14,7 @@ SPRUNG_S = 15.0
 GOES_ON_S = 60.0  # a broker that is dead is missed after 4 s, and its partitions then have other leaders
 REFUSED_S = 60.0
 
-_PRODUCE, _FETCH = b"\x00\x00", b"\x00\x01"  # api keys of the protocol
+PRODUCE, _FETCH = b"\x00\x00", b"\x00\x01"  # api keys of the protocol
 
 
 async def _kill(scene: Scene) -> None:
@@ -34,7 +35,7 @@ async def _thaw(scene: Scene) -> None:
 
 async def _cut_replies(scene: Scene) -> None:
     """Acknowledgements to the publisher first, then records to the workers."""
-    for api, reply_bytes, times in ((_PRODUCE, 10, 2), (_FETCH, 400, 3)):
+    for api, reply_bytes, times in ((PRODUCE, 10, 2), (_FETCH, 400, 3)):
         trap = Trap(lambda request, api=api: request[4:6] == api, reply_bytes=reply_bytes, times=times)  # type: ignore[misc]
         scene.proxy(Part.KAFKA).set(trap)
         async with asyncio.timeout(SPRUNG_S):
@@ -44,6 +45,7 @@ async def _cut_replies(scene: Scene) -> None:
 async def _kill_two(scene: Scene) -> None:
     """Kill the leader of a partition, and when publishing goes on with another, a second broker."""
     cluster, broadcast = scene.notes["brokers"], scene.broadcast
+    assert isinstance(broadcast, Broadcast)
     first = await cluster.leader(scene.found.topic, 0)
     second = next(number for number in cluster.brokers if number != first)
     await cluster.brokers[first].kill()

@@ -16,6 +16,7 @@ from pipeline.settings import Settings, load
 from pipeline.show.script import Script, default_script
 from tests.faults.broadcast import Broadcast
 from tests.faults.journal import Journal
+from tests.faults.oracle import Log, Truth, truth
 from tests.workers import environment
 
 AHEAD = 16
@@ -53,6 +54,10 @@ class ChildBroadcast:
     def progress(self) -> float:
         """How much of the show is over, 0 to 1."""
         return sum(entry.kind == "tick" for entry in self.journal.entries) / self.script.ticks
+
+    def truth(self, log: Log) -> Truth:
+        """Tell what must be counted."""
+        return truth(self.script, self.seed, self.journal, log)
 
     async def start(self) -> None:
         """Start the publisher, or start it again."""

@@ -15,6 +15,7 @@ from pipeline.errors import UnavailableError
 from pipeline.ledger.connection import connect
 from pipeline.local.parts import Part
 from pipeline.settings import Settings
+from tests.faults.audience import EdgeBroadcast
 from tests.faults.broadcast import Broadcast
 from tests.faults.proxy import Proxy
 from tests.faults.publisher import ChildBroadcast
@@ -39,7 +40,7 @@ class Scene:
     found: Settings
     through: Settings
     folder: Path
-    broadcast: Broadcast | ChildBroadcast
+    broadcast: Broadcast | ChildBroadcast | EdgeBroadcast
     controls: dict[str, tuple[str, ...]]
     chance: random.Random
     place: float
@@ -66,10 +67,11 @@ class Scene:
             UnavailableError: it does not, and they do not.
         """
         argv = self.controls.get(service)
-        if argv is None and service not in {"tally", "archive"}:
+        if argv is None and service not in {"tally", "archive", "edge"}:
             argv = stand_in(service)
+        more = self.broadcast.edge_environment if isinstance(self.broadcast, EdgeBroadcast) else {}
         try:
-            worker = await start_worker(self.through, self.folder / "workers", service, argv, name=name)
+            worker = await start_worker(self.through, self.folder / "workers", service, argv, name=name, more=more)
         except UnavailableError as error:
             if all([await server.answers() for server in self.servers.servers.values()]):
                 raise WrongError(f"a {service} worker does not become ready: {error}") from error

@@ -19,6 +19,7 @@ from pipeline.log.publisher import Publisher
 from pipeline.log.topics import open_topics
 from pipeline.settings import Settings
 from tests.faults import cluster, disk
+from tests.faults.audience import EdgeBroadcast
 from tests.faults.broadcast import Broadcast
 from tests.faults.fault import Fault
 from tests.faults.publisher import ChildBroadcast, script_of
@@ -52,7 +53,7 @@ async def set_scene(
         through = _through(servers, found, fault.through)
         await _prepare(found, stack)
         publisher_found = through if Part.KAFKA in fault.through else found
-        broadcast: Broadcast | ChildBroadcast
+        broadcast: Broadcast | ChildBroadcast | EdgeBroadcast
         script = script_of(seed, RECORDS)
         if fault.child:
             broadcast = ChildBroadcast(script, seed, publisher_found, folder)
@@ -60,14 +61,18 @@ async def set_scene(
             publisher = await stack.enter_async_context(
                 Publisher(publisher_found, acknowledged_within_s=ACKNOWLEDGED_WITHIN_S)
             )
-            broadcast = Broadcast(replace(script, repeat_within_s=2), seed, publisher)
+            broadcast = (
+                EdgeBroadcast(script, seed, publisher)
+                if fault.edge
+                else Broadcast(replace(script, repeat_within_s=2), seed, publisher)
+            )
         scene = Scene(
             servers, found, through, folder, broadcast, controls, random.Random(f"{fault.name}/{place}/{seed}"), place
         )
         if fault.cluster:
             scene.notes["brokers"] = brokers
         stack.push_async_callback(_stop, scene)
-        wanted = ["tally"] * fault.tally + ["archive"] * fault.archive
+        wanted = ["tally"] * fault.tally + ["archive"] * fault.archive + ["edge"] * fault.edge
         names = [f"worker-{index}" if fault.static else None for index in range(len(wanted))]
         await asyncio.gather(*(scene.start(service, name=name) for service, name in zip(wanted, names, strict=True)))
         yield scene

@@ -27,6 +27,8 @@ SHORT = (
     "ClickHouse: killed in mid insert",
     "ClickHouse: replies cut",
     "publisher: killed in mid batch",
+    "edge: killed in mid request",
+    "edge: Kafka away for 10 s",
 )
 SEED = 1
 
@@ -67,5 +69,7 @@ def test_the_campaign_finds_fault_with(name: str, trials: Mapping[str, Trial]) -
     assert verdict(trial) is Verdict.FAIL, trial
     if name == "no-question":
         assert trial.stored_twice > 0
+    elif name == "hasty-edge":
+        assert trial.lost > 0
     else:
         assert trial.twice > 0

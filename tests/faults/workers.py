@@ -4,7 +4,9 @@ import asyncio
 import itertools
 import os
 import signal
+import subprocess
 import sys
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -30,7 +32,7 @@ def stand_in(name: str) -> tuple[str, ...]:
 
 @dataclass
 class Worker:
-    """One tally or archive worker."""
+    """One tally or archive worker, or an edge."""
 
     service: str
     child: Child
@@ -52,6 +54,15 @@ class Worker:
         """Ask it to end, and wait until it has."""
         self.killed = True
         await asyncio.to_thread(self.child.stop)
+
+    async def drain(self, within_s: float) -> int | None:
+        """Ask it to end as a supervisor does; give its exit status, or None if it has not ended in time."""
+        self.killed = True
+        os.kill(self.child.identity.pid, signal.SIGTERM)
+        try:
+            return await asyncio.to_thread(self.child._guard.wait, within_s)  # which ends as its program does
+        except subprocess.TimeoutExpired:
+            return None
 
     def freeze(self) -> None:
         """Stop it in whatever it does; nobody is told."""
@@ -75,15 +86,21 @@ class Worker:
 
 
 async def start_worker(
-    found: Settings, folder: Path, service: str, argv: tuple[str, ...] | None = None, *, name: str | None = None
+    found: Settings,
+    folder: Path,
+    service: str,
+    argv: tuple[str, ...] | None = None,
+    *,
+    name: str | None = None,
+    more: Mapping[str, str] | None = None,
 ) -> Worker:
-    """Start a worker and wait until it is ready; `name` makes it a static member of its group.
+    """Start a worker and wait until it is ready; `name` makes it a static member of its group, `more` is for its environment.
 
     Raises:
         UnavailableError: it does not come up.
     """
     port = free_port()
-    env = {**environment(found), "AIRTALLY_HEALTH_PORT": str(port)}
+    env = {**environment(found), "AIRTALLY_HEALTH_PORT": str(port), **(more or {})}
     if name is not None:
         env["AIRTALLY_INSTANCE_ID"] = name
     url = f"http://127.0.0.1:{port}/readyz"
