@@ -15,7 +15,7 @@ import pytest
 
 from .conftest import Airtally, Begun
 
-pytestmark = [pytest.mark.real, pytest.mark.timeout(180)]
+pytestmark = [pytest.mark.real, pytest.mark.timeout(300)]
 
 
 def living_in(folder: Path) -> list[str]:
@@ -71,7 +71,7 @@ def test_up_status_down(airtally: Airtally, tmp_path: Path) -> None:
 
 
 def test_the_demo_agrees_and_leaves_nothing_running(airtally: Airtally, tmp_path: Path) -> None:
-    said = airtally("demo", "--records", "17000", "--seconds", "5", timeout=150)
+    said = airtally("demo", "--records", "17000", "--seconds", "5", timeout=240)
     assert said.returncode == 0, said.stdout + said.stderr
     assert "ALL AGREE" in said.stdout
     assert "on air" in said.stdout
