@@ -2,6 +2,7 @@
 
 import random
 import socket
+from collections import deque
 from contextlib import suppress
 
 import psutil
@@ -15,6 +16,7 @@ LOOPBACK = "127.0.0.1"
 _FIRST, _LAST = 20_000, 32_000
 
 _choice = random.SystemRandom()
+_given: deque[int] = deque(maxlen=1_000)  # by this process: its servers may not listen there yet
 
 
 def is_free(port: int) -> bool:
@@ -31,14 +33,15 @@ def is_free(port: int) -> bool:
 
 
 def free_port() -> int:
-    """A loopback port that nobody listens on at this moment.
+    """A loopback port that nobody listens on at this moment, and that this process was not given lately.
 
     Raises:
         PortInUseError: none was found in many attempts.
     """
     for _ in range(1_000):
         port = _choice.randrange(_FIRST, _LAST)
-        if is_free(port):
+        if port not in _given and is_free(port):
+            _given.append(port)
             return port
     raise PortInUseError(f"no free port found between {_FIRST} and {_LAST} on {LOOPBACK}")
 
