@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Callable
+from typing import Any
 
 import httptools
 import orjson
@@ -93,7 +94,7 @@ class HttpConnection(Connection):
         if not self._parser.should_keep_alive():
             self.is_open = False
             self._transport.close()
-        self._answer(status, {} if status < 300 else _object(body))
+        self._answer(status, {} if status < 300 else object_in(body))
 
     def _written(self, shot: Shot) -> bytes:
         return b"%b%d\r\n\r\n%b" % (self._head, len(shot.body), shot.body)
@@ -141,7 +142,7 @@ class SocketConnection(Connection):
             if isinstance(event, Response) and not self._ready.done():
                 self._ready.set_result(event.status_code == 101)
             elif isinstance(event, Frame) and event.opcode is Opcode.TEXT:
-                self._take(_object(bytes(event.data)))
+                self._take(object_in(bytes(event.data)))
         self._flush()
 
     def _take(self, told: dict[str, object]) -> None:
@@ -162,7 +163,8 @@ class SocketConnection(Connection):
                 self._transport.close()
 
 
-def _object(body: bytes) -> dict[str, object]:
+def object_in(body: bytes) -> dict[str, Any]:
+    """Read an answer; what is no JSON object says nothing."""
     try:
         content = orjson.loads(body)
     except orjson.JSONDecodeError:

@@ -6,15 +6,15 @@ import zlib
 from collections import deque
 from collections.abc import Awaitable, Mapping, Sequence
 from types import TracebackType
-from typing import Any, Self
+from typing import Self
 
 import aiohttp
 import msgspec
-import orjson
 
 from pipeline.domain.poll import PollId
 from pipeline.domain.record import Vote, decode_batch
 from pipeline.errors import PublishError
+from pipeline.load.connections import object_in
 from pipeline.waiting import end
 
 MAX_VOTES = 500  # in an array
@@ -155,7 +155,7 @@ async def _until_taken(session: aiohttp.ClientSession, url: str, ballots: Sequen
     while True:
         try:
             async with session.post(url, data=body) as answer:
-                status, told = answer.status, _object(await answer.read())
+                status, told = answer.status, object_in(await answer.read())
         except (aiohttp.ClientError, TimeoutError) as error:
             raise PublishError(f"the edge did not answer to {len(ballots)} votes: {error!r}") from error
         if status == 202 and told.get("accepted") == len(ballots):
@@ -168,14 +168,6 @@ async def _until_taken(session: aiohttp.ClientSession, url: str, ballots: Sequen
 
 def _encoded(vote: Vote) -> bytes:
     return msgspec.json.encode(_Forwarded(vote.vote_id, vote.option_id, vote.voter_id, vote.channel, vote.cast_at))
-
-
-def _object(body: bytes) -> dict[str, Any]:
-    try:
-        content = orjson.loads(body)
-    except orjson.JSONDecodeError:
-        return {}
-    return content if isinstance(content, dict) else {}
 
 
 async def _all(told: Sequence[Awaitable[None]]) -> None:
