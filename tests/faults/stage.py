@@ -110,7 +110,7 @@ async def _prepare(found: Settings, stack: AsyncExitStack) -> None:
 
 async def _tidy(found: Settings) -> None:
     """Drop topic and tables, for the sake of room only: what cannot be dropped, since a server is down, may stay."""
-    with suppress(AirtallyError, KafkaError):
+    with suppress(AirtallyError, KafkaError, TimeoutError):
         await disk.query(found, f"DROP DATABASE IF EXISTS {found.clickhouse_database}")
         admin = AIOKafkaAdminClient(**client_options(found), request_timeout_ms=10_000)
         try:
