@@ -32,7 +32,7 @@ class Pseudonyms:
         if len(secret) < MIN_SECRET:
             raise SettingError(
                 f"AIRTALLY_EDGE_SECRET {'is too short' if secret else 'is not set'}: give at least {MIN_SECRET} random "
-                "characters (openssl rand -hex 32), the same at all edges"
+                "characters (openssl rand -hex 32), the same at all edges, or start an edge of your own by `airtally up`"
             )
         return cls(secret)
 
