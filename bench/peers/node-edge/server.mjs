@@ -76,7 +76,7 @@ function pseudonym(show, voter) {
     key = createHmac("sha256", ROOT).update(show).digest();
     showKeys.set(show, key);
   }
-  return createHmac("sha256", key).update(voter).digest("base64url");
+  return createHmac("sha256", key).update(voter).digest().toString("base64url", 0, 16);
 }
 
 function answer(response, status, content, headers = {}) {

@@ -50,7 +50,7 @@ func main() {
 	var records []*kgo.Record
 	for lines := bufio.NewScanner(os.Stdin); lines.Scan(); {
 		fields := strings.Split(lines.Text(), "\t")
-		voterID := base64.RawURLEncoding.EncodeToString(code(showKey, fields[2])) // the person stays here
+		voterID := base64.RawURLEncoding.EncodeToString(code(showKey, fields[2])[:16]) // the person stays here
 		value, err := json.Marshal(vote{
 			"vote", fields[0], show, poll, fields[1], voterID, time.Now().UnixMilli(), "go-1", "web",
 		})

@@ -3,6 +3,7 @@ import java.io.BufferedReader;
 import java.io.InputStreamReader;
 import java.nio.charset.StandardCharsets;
 import java.util.ArrayList;
+import java.util.Arrays;
 import java.util.Base64;
 import java.util.List;
 import java.util.Properties;
@@ -32,7 +33,8 @@ public class Producer {
         try (var producer = new KafkaProducer<>(settings, new StringSerializer(), new StringSerializer())) {
             for (String line; (line = lines.readLine()) != null; ) {
                 String[] fields = line.split("\t");
-                String voterId = Base64.getUrlEncoder().withoutPadding().encodeToString(hmac(showKey, fields[2]));
+                byte[] code = Arrays.copyOf(hmac(showKey, fields[2]), 16);
+                String voterId = Base64.getUrlEncoder().withoutPadding().encodeToString(code);
                 // All of it is ids, which need no escaping in JSON.
                 String vote = String.format(
                     "{\"type\":\"vote\",\"vote_id\":\"%s\",\"show_id\":\"%s\",\"poll_id\":\"%s\",\"option_id\":\"%s\","

@@ -12,7 +12,7 @@ const showKey = hmac(AIRTALLY_EDGE_SECRET, `airtally voter pseudonym 1\0${show}\
 const messages = [];
 for await (const line of createInterface({ input: process.stdin })) {
   const [vote_id, option_id, voter] = line.split("\t");
-  const voter_id = hmac(showKey, voter).digest("base64url"); // the person stays here
+  const voter_id = hmac(showKey, voter).digest().toString("base64url", 0, 16); // the person stays here
   const vote = {
     type: "vote", vote_id, show_id: show, poll_id: poll, option_id, voter_id,
     cast_at: Date.now(), edge_id: "node-1", channel: "web",
