@@ -18,6 +18,7 @@ offsets, the gap list, and the pausing of single partitions when a buffer of *n*
 """
 
 import asyncio
+import gc
 import weakref
 from collections.abc import Awaitable, Callable, Collection, Iterator, Mapping
 from typing import Any, ClassVar
@@ -44,7 +45,8 @@ class Backlog:
     """The bytes that were fetched and are still held by somebody, and a door that closes when they are too many.
 
     A batch counts until it is garbage: nobody has to give anything back, whatever path it took (applied, dropped by a
-    rebalance, lost in an error). The door closes at `limit_bytes` and opens again at half of it.
+    rebalance, lost in an error). The door closes at `limit_bytes` and opens again at half of it. Garbage that is in a cycle,
+    as what a cancelled task leaves, is looked for when the door stays closed: else it would stay so.
     """
 
     def __init__(self, limit_bytes: int) -> None:
@@ -71,7 +73,8 @@ class Backlog:
             async with asyncio.timeout(timeout_s):
                 await self._room.wait()
         except TimeoutError:
-            return False
+            gc.collect()
+            return self._room.is_set()
         return True
 
 

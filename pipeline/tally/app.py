@@ -60,9 +60,10 @@ class Tally:
     async def dropped(self, partitions: Collection[int]) -> None:
         """Stop folding some partitions."""
         tasks = [self._tasks.pop(partition) for partition in partitions if partition in self._tasks]
-        for partition in partitions:
-            self._folders.pop(partition, None)
+        folders = [self._folders.pop(partition) for partition in partitions if partition in self._folders]
         await end(tasks)
+        for folder in folders:
+            folder.forget()
 
     async def positions(self, partitions: Collection[TP]) -> Mapping[TP, int]:
         """Say where to read on: where the ledgers end."""

@@ -68,6 +68,10 @@ class PartitionFolder:
         self._events.append(event)
         self._wake.set()
 
+    def forget(self) -> None:
+        """Let go of what waits, so that it no longer counts as held: somebody else reads it again."""
+        self._events.clear()
+
     async def run(self) -> None:
         """Fold for ever.
 

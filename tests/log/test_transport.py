@@ -36,6 +36,16 @@ async def test_the_backlog_closes_at_its_limit_and_opens_at_half() -> None:
     assert (backlog.held_bytes, await backlog.has_room(0.01)) == (40, True)
 
 
+async def test_what_is_garbage_in_a_cycle_does_not_keep_the_backlog_closed() -> None:
+    backlog, left = Backlog(100), [Held(120)]
+    backlog.hold(left[0])  # type: ignore[arg-type]
+    left.append(left)  # type: ignore[arg-type]  # as what a cancelled task leaves: its frame and its error know each other
+    assert not await backlog.has_room(0.01)
+    del left
+    assert backlog.held_bytes == 120
+    assert await backlog.has_room(0.01)
+
+
 @pytest.mark.real
 @pytest.mark.parametrize("position", [None, 7])
 async def test_an_agent_gets_whole_batches_from_where_it_wants(topic: Settings, position: int | None) -> None:
