@@ -97,9 +97,8 @@ class Archive:
 def build(app: BatchApp, settings: Settings, archive: Archive) -> None:
     """Give an app its agent and its hooks."""
     app.positions = archive.positions
-    app.backlog_bytes *= (
-        2  # a flush is on its way while the next one is collected: with less, fetching would pause for it
-    )
+    # A flush is on its way while the next one is collected: with less, fetching would pause for it.
+    app.backlog_bytes *= 2
     on_partitions(app, archive.assigned, archive.revoked)
 
     @app.agent(app.topic(settings.topic, schema=BatchSchema()), name="archive")

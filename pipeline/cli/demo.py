@@ -32,9 +32,9 @@ from pipeline.show.expectation import Expectation
 from pipeline.show.script import Script, default_script
 
 CATCH_UP_S = 120.0  # how long tally and archive may take, after the show, to have all of it
-FRONTS = ("cdn-1", "cdn-2", "cdn-3")  # edges in front of ours
-TOKEN_DAYS = 30.0
 SHOWN_S = 20.0  # and how long it may take after that until the air shows it
+FRONTS = ("cdn-1", "cdn-2", "cdn-3")  # edges in front of ours
+TOKEN_DAYS = 30.0  # more than any show that stays
 
 
 @command

@@ -5,7 +5,6 @@ vote id: what each viewer chose, and who was told that the vote is safe.
 """
 
 import asyncio
-import time
 import uuid
 from dataclasses import dataclass, field
 
@@ -20,6 +19,7 @@ from pipeline.load.plan import Plan, Shot
 from pipeline.local.ports import LOOPBACK, free_port
 from pipeline.log.publisher import Publisher
 from pipeline.show.script import Script
+from tests.faults.broadcast import now_ms
 from tests.faults.edge_oracle import edge_truth
 from tests.faults.oracle import Log, Truth
 from tests.faults.verdict import WrongError
@@ -111,7 +111,7 @@ class EdgeBroadcast:
 
     async def play(self) -> None:
         """Open the poll, let all viewers vote until each was answered, and end it."""
-        await self._until_acknowledged(self.script.opened(_now_ms()))
+        await self._until_acknowledged(self.script.opened(now_ms()))
         await self._known()
         try:
             await self._crowds[1].connect()
@@ -119,7 +119,7 @@ class EdgeBroadcast:
         finally:
             for crowd in self._crowds:
                 await crowd.close()
-        await self._until_acknowledged(self.script.closed(_now_ms()))
+        await self._until_acknowledged(self.script.closed(now_ms()))
         await self._until_acknowledged(self.script.final())
 
     async def ask(self) -> tuple[int, str]:
@@ -174,7 +174,3 @@ class EdgeBroadcast:
                     await asyncio.sleep(AGAIN_S)
                 else:
                     return
-
-
-def _now_ms() -> int:
-    return time.time_ns() // 1_000_000

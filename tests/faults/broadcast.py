@@ -68,7 +68,7 @@ class Broadcast:
         for step in before[self.journal.acknowledged :]:
             await self._publish(step)
         if not self.journal.entries:
-            await self._go("opened", _now_ms())
+            await self._go("opened", now_ms())
         first = self._count("tick")
         start = time.monotonic()
         for tick in range(first, self.script.ticks):
@@ -76,15 +76,15 @@ class Broadcast:
             await self._markers(tick)
             while self._astray:
                 self._astray -= 1
-                await self._go("astray", _now_ms())
-            await self._go("tick", _now_ms())
+                await self._go("astray", now_ms())
+            await self._go("tick", now_ms())
         await self._settle(0)
 
     async def _markers(self, tick: int) -> None:
         if tick >= self.script.close_tick and not self._count("closed"):
-            await self._go("closed", _now_ms() + int(self.script.notice_s * 1000))
+            await self._go("closed", now_ms() + int(self.script.notice_s * 1000))
         if tick >= self.script.final_tick and not self._count("final"):
-            await self._go("final", _now_ms())
+            await self._go("final", now_ms())
 
     def _count(self, kind: Kind) -> int:
         return sum(entry.kind == kind for entry in self.journal.entries)
@@ -130,5 +130,6 @@ class Broadcast:
                 return
 
 
-def _now_ms() -> int:
+def now_ms() -> int:
+    """The wall clock, ms since the epoch."""
     return time.time_ns() // 1_000_000
