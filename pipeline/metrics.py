@@ -74,8 +74,8 @@ EDGE_VOTES = Counter(
 )
 EDGE_IN_FLIGHT = Gauge("airtally_edge_in_flight_votes", "Votes on their way to Kafka")
 EDGE_CONNECTIONS = Gauge("airtally_edge_connections", "Open connections, by kind (http, socket)", ["kind"])
-EDGE_CONNECTIONS_REFUSED = Counter(
-    "airtally_edge_connections_refused_total", "Connections closed as they came, because there were too many"
+EDGE_CONNECTIONS_MADE_ROOM = Counter(
+    "airtally_edge_connections_made_room_total", "Idle connections closed because others were waiting to be accepted"
 )
 PUBLISH_SECONDS = Histogram(
     "airtally_publish_seconds", "From handing a batch of votes to Kafka to its acknowledgement", buckets=_SECONDS

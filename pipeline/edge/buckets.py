@@ -5,6 +5,8 @@ Redis. Behind n processes a voter has up to n times the rate. That is good enoug
 edge: what counts is decided by the log, and there a voter has the votes that the poll's rules give.
 """
 
+from collections import OrderedDict
+
 _ROUNDING_S = 1e-9
 
 
@@ -25,7 +27,8 @@ class Buckets:
         self._interval_s = 1 / per_s
         self._tolerance_s = (burst - 1) / per_s
         self._most = most
-        self._full_at: dict[str, float] = {}  # least recently used first
+        # Least recently used first. Not a dict: to find its first item passes all that were deleted before it.
+        self._full_at: OrderedDict[str, float] = OrderedDict()
 
     def __len__(self) -> int:
         return len(self._full_at)
@@ -38,5 +41,5 @@ class Buckets:
             full_at, wait_s = full_at + tokens * self._interval_s, 0.0
         self._full_at[name] = full_at
         if len(self._full_at) > self._most:
-            del self._full_at[next(iter(self._full_at))]
+            self._full_at.popitem(last=False)
         return wait_s

@@ -64,9 +64,8 @@ class HttpConnection(asyncio.Protocol):
         self._transport.set_write_buffer_limits(WRITE_BUFFER)
         peer = transport.get_extra_info("peername")
         self._address = network_of(peer[0]) if peer else ""
-        self._wait(self._site.request_s)
-        if not self._site.opened(self):
-            self._transport.abort()
+        self._site.opened(self)
+        self._rest(self._site.request_s)
 
     def connection_lost(self, _error: Exception | None) -> None:
         """Forget it; votes that it brought go on."""
@@ -79,6 +78,7 @@ class HttpConnection(asyncio.Protocol):
         if self._ending:
             return  # it has its last answer, and is read only so that it can take that
         if self._serving is None and not self._head_bytes:
+            self._site.busy(self)
             self._wait(self._site.request_s)
         if self._in_head:
             self._head_bytes += len(data)
@@ -89,7 +89,7 @@ class HttpConnection(asyncio.Protocol):
             return
         except httptools.HttpParserCallbackError:
             log.exception("a bug ended a connection")
-            self._transport.abort()
+            self.abort()
             return
         except httptools.HttpParserError as error:
             if not self._ending:
@@ -177,9 +177,22 @@ class HttpConnection(asyncio.Protocol):
         problem = self._problems.pop(request, None)
         self.deadline = time.monotonic() + self._site.answer_s
         if problem is not None:
-            self._respond(request, self._door.refusal(problem, request))
+            self.refuse(request, problem)
         else:
+            self._site.line.join(self, request)
+
+    def serve(self, request: Request) -> None:
+        """Take a request when it is its turn."""
+        if self._serving is request and not self._transport.is_closing():  # else nobody waits for it any more
             self._door.take(request, lambda reply: self._respond(request, reply))
+
+    def refuse(self, request: Request, problem: ProblemError) -> None:
+        """Tell that a request is not taken."""
+        self._respond(request, self._door.refusal(problem, request))
+
+    def abort(self) -> None:
+        """End at once."""
+        self._transport.abort()
 
     def _respond(self, request: Request, reply: Reply) -> None:
         """Answer the request that is being served; for any other it is too late."""
@@ -194,7 +207,7 @@ class HttpConnection(asyncio.Protocol):
         elif self._queue:
             asyncio.get_running_loop().call_soon(self._serve_queued)
         else:
-            self._wait(IDLE_S)
+            self._rest(IDLE_S)
 
     def _serve_queued(self) -> None:
         if self._serving is None and self._queue and not self._transport.is_closing():
@@ -265,6 +278,11 @@ class HttpConnection(asyncio.Protocol):
 
     def _wait(self, seconds: float) -> None:
         self.deadline = time.monotonic() + seconds
+
+    def _rest(self, seconds: float) -> None:
+        """Wait for a request; so long as none comes, this connection may have to make room."""
+        self._wait(seconds)
+        self._site.idle(self, self.deadline - seconds)
 
 
 def _too_large_head() -> ProblemError:

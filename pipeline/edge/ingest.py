@@ -4,7 +4,7 @@ It knows no sockets: HTTP and WebSocket connections both come here.
 """
 
 import time
-from collections import Counter
+from collections import Counter, OrderedDict
 from collections.abc import Callable
 from http import HTTPStatus
 from typing import TypeVar
@@ -43,13 +43,17 @@ class Ingest:
         self._voters = Buckets(settings.edge_voter_per_s, settings.edge_voter_burst, MOST_BUCKETS)
         self._addresses = Buckets(settings.edge_address_per_s, settings.edge_address_burst, MOST_BUCKETS)
         self._fronts = Buckets(settings.edge_front_per_s, settings.edge_front_burst, MOST_BUCKETS)
-        self._acknowledged: dict[int, None] = {}
+        self._acknowledged: OrderedDict[int, None] = OrderedDict()  # the first that came is the first forgotten
         self.counts: Counter[str] = Counter()  # votes by what became of them
 
     @property
     def in_flight(self) -> int:
         """Votes on their way to Kafka."""
         return self._publisher.in_flight
+
+    def has_room(self) -> bool:
+        """Tell whether one more request can be taken, with as many votes as there may be."""
+        return self._publisher.has_room(MAX_BALLOTS)
 
     def refused(self, problem: ProblemError) -> None:
         """Count a request that was not served."""
@@ -156,7 +160,7 @@ class Ingest:
     def _remember(self, vote: Vote) -> None:
         self._acknowledged[hash((vote.poll_id, vote.vote_id, vote.voter_id))] = None
         if len(self._acknowledged) > REMEMBERED:
-            del self._acknowledged[next(iter(self._acknowledged))]
+            self._acknowledged.popitem(last=False)
 
     def _is_acknowledged(self, vote: Vote) -> bool:
         return hash((vote.poll_id, vote.vote_id, vote.voter_id)) in self._acknowledged

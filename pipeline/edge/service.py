@@ -23,7 +23,8 @@ from pipeline.log.offsets import LogOffsets
 from pipeline.service import measured, serving
 from pipeline.settings import Settings
 from pipeline.waiting import until_available
-from pipeline.web.listening import BACKLOG, allow_connections, listen
+from pipeline.web.accepting import Acceptor
+from pipeline.web.listening import allow_connections, listen
 
 DEFAULT_HEALTH_PORT = 9104
 FIRST_LOOK_S = 5.0  # for Redis at the start; an edge without it takes votes all the same
@@ -64,7 +65,7 @@ async def _until_told(settings: Settings, site: Site, watch: Watch, health: Heal
         async with asyncio.timeout(FIRST_LOOK_S):
             await watch.look()
     tasks = [asyncio.create_task(each) for each in (watch.run(), site.results.run(), site.sweep())]
-    server = await loop.create_server(lambda: HttpConnection(site), sock=listening, backlog=BACKLOG)
+    acceptor = Acceptor(listening, lambda: HttpConnection(site), site.room)
     log.info("serving", address="http://{}:{}/".format(*listening.getsockname()[:2]), connections=site.most_connections)
     health.set("start", None)
     try:
@@ -73,10 +74,10 @@ async def _until_told(settings: Settings, site: Site, watch: Watch, health: Heal
             health.set("draining", "told to stop: takes no new connections")
             log.info("draining", connections=len(site), in_flight=site.door.ingest.in_flight)
             await asyncio.sleep(settings.edge_lame_duck_s)
-            server.close()
+            acceptor.close()
             await site.drain(settings.edge_drain_s)
     finally:
-        server.close()
+        acceptor.close()
         _measure(site)
         for task in tasks:
             task.cancel()
@@ -94,5 +95,5 @@ def _measure(site: Site) -> None:
     metrics.EDGE_IN_FLIGHT.set(site.door.ingest.in_flight)
     metrics.EDGE_CONNECTIONS.labels("socket").set(site.sockets)
     metrics.EDGE_CONNECTIONS.labels("http").set(len(site) - site.sockets)
-    metrics.EDGE_CONNECTIONS_REFUSED.inc(site.refused)
-    site.refused = 0
+    metrics.EDGE_CONNECTIONS_MADE_ROOM.inc(site.made_room)
+    site.made_room = 0

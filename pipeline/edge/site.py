@@ -2,17 +2,21 @@
 
 import asyncio
 import time
+from collections import OrderedDict
 from contextlib import suppress
 
 from pipeline.domain.poll import PollId
 from pipeline.edge.connection import HttpConnection
 from pipeline.edge.door import Door
+from pipeline.edge.line import Line
 from pipeline.edge.messages import Request, handshake
 from pipeline.edge.results import Results
 from pipeline.edge.socket import VoterSocket
 from pipeline.settings import Settings
 
 SWEEP_EVERY_S = 1.0
+LEAST_IDLE_S = 0.5  # before a connection may have to make room: its client may be about to use it
+AT_ONCE = 64  # connections that make room; how many wait for it is not known
 DRAIN_LOOK_S = 0.05
 
 
@@ -22,26 +26,50 @@ class Site:
     def __init__(self, door: Door, results: Results, settings: Settings, most_connections: int) -> None:
         self.door, self.results = door, results
         self.request_s, self.answer_s = settings.edge_request_s, settings.edge_answer_s
+        self.line = Line(door.ingest.has_room, settings.edge_wait_s)
         self.most_connections = most_connections
         self._connections: set[HttpConnection | VoterSocket] = set()
         self.sockets = 0
-        self.refused = 0  # connections that were one too many
+        self._idle: OrderedDict[HttpConnection, float] = OrderedDict()  # since when (s, monotonic); the longest first
+        self.made_room = 0  # connections that were closed for others
         self.is_draining = False
 
     def __len__(self) -> int:
         return len(self._connections)
 
-    def opened(self, connection: HttpConnection | VoterSocket) -> bool:
-        """Take a connection; False: there is no room for it."""
-        if len(self._connections) >= self.most_connections:
-            self.refused += 1
-            return False
+    def room(self) -> int:
+        """Give how many more connections may come. When there is no room, some idle ones are closed, which soon makes some."""
+        free = self.most_connections - len(self._connections)
+        if free <= 0:
+            self._make_room()
+        return free
+
+    def _make_room(self) -> None:
+        idle_since = time.monotonic() - LEAST_IDLE_S
+        for _ in range(AT_ONCE):
+            if not self._idle or next(iter(self._idle.values())) > idle_since:
+                return
+            connection, _ = self._idle.popitem(last=False)
+            connection.drain()
+            self.made_room += 1
+
+    def opened(self, connection: HttpConnection | VoterSocket) -> None:
+        """Take a connection."""
         self._connections.add(connection)
-        return True
 
     def closed(self, connection: HttpConnection | VoterSocket) -> None:
         """Let go of a connection."""
         self._connections.discard(connection)
+        if isinstance(connection, HttpConnection):
+            self.busy(connection)
+
+    def idle(self, connection: HttpConnection, now: float) -> None:
+        """Take note that a connection waits for its client's next request."""
+        self._idle[connection] = now
+
+    def busy(self, connection: HttpConnection) -> None:
+        """Take note that it does so no longer."""
+        self._idle.pop(connection, None)
 
     def open_socket(self, transport: asyncio.Transport, poll_id: PollId, request: Request, rest: bytes) -> None:
         """Go on with a connection as a WebSocket."""

@@ -19,6 +19,7 @@ from websockets.server import ServerProtocol
 
 from pipeline.domain.poll import PollId
 from pipeline.edge.door import MAX_POSTED
+from pipeline.edge.ingest import Answer
 from pipeline.edge.messages import Request, text_frame, unanswered
 from pipeline.web.problems import ProblemError
 
@@ -132,13 +133,29 @@ class VoterSocket(asyncio.Protocol):
 
         vote_id = _id_in(text)
         self._unanswered[answer] = vote_id, time.monotonic() + self._site.answer_s
+        if len(self._unanswered) > MOST_IN_FLIGHT:
+            self.refuse((text, answer), _impatient())
+        else:
+            self._site.line.join(self, (text, answer))
+
+    def serve(self, request: tuple[bytes, Answer]) -> None:
+        """Take a vote when it is its turn."""
+        text, answer = request
+        if self._closing or self._transport.is_closing() or answer not in self._unanswered:
+            return  # what is not answered is not taken
         try:
-            if len(self._unanswered) > MOST_IN_FLIGHT:
-                _refuse_impatience()
             self._site.door.ingest.take_one(self._poll_id, text, self._address, answer)
         except ProblemError as problem:
-            self._site.door.ingest.refused(problem)
-            answer(problem)
+            self.refuse(request, problem)
+
+    def refuse(self, request: tuple[bytes, Answer], problem: ProblemError) -> None:
+        """Tell that a vote is not taken."""
+        self._site.door.ingest.refused(problem)
+        request[1](problem)
+
+    def abort(self) -> None:
+        """End at once."""
+        self._transport.abort()
 
     def _answer_overdue(self, now: float) -> None:
         """Tell that Kafka has not acknowledged: a viewer is not to wait as long as Kafka is away."""
@@ -178,8 +195,8 @@ class VoterSocket(asyncio.Protocol):
             self._closing, self.deadline = True, time.monotonic() + CLOSE_S
 
 
-def _refuse_impatience() -> None:
-    raise ProblemError(HTTPStatus.TOO_MANY_REQUESTS, "wait for the answers to your votes", kind="too-many-votes")
+def _impatient() -> ProblemError:
+    return ProblemError(HTTPStatus.TOO_MANY_REQUESTS, "wait for the answers to your votes", kind="too-many-votes")
 
 
 def _told(vote_id: str | None, problem: ProblemError | None, path: str) -> bytes:

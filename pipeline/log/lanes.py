@@ -10,7 +10,7 @@ What waits is bounded, and whoever would go beyond that is told so at once.
 
 import asyncio
 import contextlib
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Sequence
 from types import TracebackType
 from typing import Any, Self
@@ -22,7 +22,7 @@ from aiokafka.errors import KafkaError
 from pipeline import metrics
 from pipeline.errors import BackpressureError, PublishError, UnavailableError
 from pipeline.log.connection import client_options, unavailable_if_down
-from pipeline.log.partitioner import java_partition
+from pipeline.log.partitioner import java_partitions
 from pipeline.log.publisher import BATCH_BYTES, MAX_REQUEST_BYTES
 from pipeline.settings import Settings
 
@@ -66,22 +66,25 @@ class Lanes:
             await lane.abandon()
         await self._link.close()
 
+    def has_room(self, records: int) -> bool:
+        """Tell whether so many records would be taken now."""
+        return self.in_flight + records <= self._most_in_flight
+
     def submit(self, records: Sequence[tuple[bytes, bytes]], settled: Settled) -> None:
         """Take records (key, value), at least one, all or none of them; `settled` is called once for all.
 
         Raises:
             BackpressureError: too many are on their way; none of these was taken.
         """
-        if self.in_flight + len(records) > self._most_in_flight:
+        if not self.has_room(len(records)):
             raise BackpressureError(
                 f"{self.in_flight} records are on their way to Kafka, and {self._most_in_flight} is the limit: try again later"
             )
-        if len(records) > 1:
-            settled = _Countdown(len(records), settled)
+        countdown = _Countdown(len(records), settled)
         self.in_flight += len(records)
-        lanes = self._lanes
-        for key, value in records:
-            lanes[java_partition(key, len(lanes))].add(key, value, settled)
+        partitions = java_partitions([key for key, _ in records], len(self._lanes))
+        for (key, value), partition in zip(records, partitions, strict=True):
+            self._lanes[partition].add(key, value, countdown)
 
     def _count(self, settled: int) -> None:
         self.in_flight -= settled
@@ -96,8 +99,8 @@ class _Countdown:
         self._left, self._settled = records, settled
         self._error: PublishError | None = None
 
-    def __call__(self, error: PublishError | None) -> None:
-        self._left -= 1
+    def __call__(self, records: int, error: PublishError | None) -> None:
+        self._left -= records
         self._error = self._error or error
         if not self._left:
             self._settled(self._error)
@@ -110,12 +113,12 @@ class _Lane:
         self, link: "_Link", topic: str, partition: int, linger_s: float, count: Callable[[int], None]
     ) -> None:
         self._link, self._topic, self._partition, self._linger_s, self._count = link, topic, partition, linger_s, count
-        self._waiting: deque[tuple[bytes, bytes, Settled]] = deque()
-        self._sent: list[Settled] = []
+        self._waiting: deque[tuple[bytes, bytes, _Countdown]] = deque()
+        self._sent: list[_Countdown] = []  # one for each record
         self.task: asyncio.Task[None] | None = None
 
-    def add(self, key: bytes, value: bytes, settled: Settled) -> None:
-        self._waiting.append((key, value, settled))
+    def add(self, key: bytes, value: bytes, countdown: _Countdown) -> None:
+        self._waiting.append((key, value, countdown))
         if self.task is None:
             self.task = asyncio.get_running_loop().create_task(self._run())
 
@@ -124,7 +127,7 @@ class _Lane:
         if self.task is not None:
             self.task.cancel()
             await asyncio.gather(self.task, return_exceptions=True)
-        self._sent += [settled for _, _, settled in self._waiting]
+        self._sent += [countdown for _, _, countdown in self._waiting]
         self._waiting.clear()
         self._settle(
             PublishError("the publisher was closed before Kafka acknowledged; publish it again with the same id")
@@ -142,11 +145,11 @@ class _Lane:
         try:
             batch = producer.create_batch()
             while self._waiting:
-                key, value, settled = self._waiting[0]
+                key, value, countdown = self._waiting[0]
                 if batch.append(key=key, value=value, timestamp=None) is None and batch.record_count():
                     break
                 self._waiting.popleft()
-                self._sent.append(settled)
+                self._sent.append(countdown)
             metrics.PUBLISH_RECORDS.observe(len(self._sent))
             with metrics.PUBLISH_SECONDS.time():
                 await (await producer.send_batch(batch, self._topic, partition=self._partition))
@@ -159,8 +162,8 @@ class _Lane:
         sent, self._sent = self._sent, []
         self._count(len(sent))
         soon = asyncio.get_running_loop().call_soon  # not here: what a callback raises is not to end a lane
-        for settled in sent:
-            soon(settled, error)
+        for countdown, records in Counter(sent).items():
+            soon(countdown, records, error)
 
 
 class _Link:

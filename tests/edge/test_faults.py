@@ -3,6 +3,7 @@
 import asyncio
 from dataclasses import replace
 
+import aiohttp
 import pytest
 
 from pipeline.domain.result import merge
@@ -15,7 +16,7 @@ from pipeline.local.stack import LocalStack
 from tests.workers import folded
 
 from .test_http import bearer
-from .viewers import Edge, edge_running
+from .viewers import Edge, ballot, edge_running
 
 pytestmark = [pytest.mark.real, pytest.mark.timeout(180)]
 
@@ -91,7 +92,7 @@ async def test_an_edge_that_is_drained_answers_what_it_has(system: LocalStack, e
 
 async def test_more_than_it_carries_is_refused_and_what_it_took_is_counted(system: LocalStack, edge: Edge) -> None:
     """Kafka's acknowledgements take a while; so a bound on votes in flight is reached at any rate."""
-    narrow = {"AIRTALLY_EDGE_IN_FLIGHT": "500", "AIRTALLY_EDGE_CONNECTIONS": "60"}
+    narrow = {"AIRTALLY_EDGE_IN_FLIGHT": "500", "AIRTALLY_EDGE_CONNECTIONS": "60", "AIRTALLY_EDGE_WAIT_S": "0.05"}
     with edge_running(system, edge.settings, **narrow) as (url, _):
         token = bearer().split()[1]
         oracle = await play(plan_of(edge, url, batch=400, token=token, per_s=200, seconds=1, tries=2))
@@ -99,3 +100,15 @@ async def test_more_than_it_carries_is_refused_and_what_it_took_is_counted(syste
     assert oracle.refused["overloaded"] > 0
     assert oracle.totals.total() > 0
     assert oracle.differences(await counted(edge)) == []
+
+
+async def test_who_has_voted_makes_room_for_who_waits(system: LocalStack, edge: Edge) -> None:
+    """Browsers keep their connections for minutes: without this a full edge would be full of viewers who are done."""
+    with edge_running(system, edge.settings, AIRTALLY_EDGE_CONNECTIONS="20") as (url, _):
+        viewers = [Edge(url, edge.poll_id, aiohttp.ClientSession(), edge.settings) for _ in range(60)]
+        try:
+            async with asyncio.timeout(20):
+                answers = await asyncio.gather(*[viewer.post(ballot()) for viewer in viewers])
+        finally:
+            await asyncio.gather(*[viewer.session.close() for viewer in viewers])
+    assert {status for status, _, _ in answers} == {202}

@@ -1,5 +1,7 @@
 """The parts of the edge that need no server: pseudonyms, token buckets, addresses."""
 
+import base64
+import hmac
 import re
 from collections import Counter
 
@@ -33,6 +35,14 @@ def test_a_pseudonym_is_the_voters_own_within_a_show_and_no_other(one: str, othe
 def test_a_pseudonym_does_not_change_with_versions() -> None:
     # By openssl, 16 bytes: HMAC-SHA256 of "account 4711" under that of "airtally voter pseudonym 1\0gala\1" under the secret.
     assert Pseudonyms(SECRET).of("gala", "account 4711") == "q-jjkO5qfpaz6BDdYHdrsw"
+
+
+@given(st.text(max_size=100))
+def test_a_pseudonym_is_the_beginning_of_an_hmac(voter: str) -> None:
+    key = hmac.digest(SECRET.encode(), b"airtally voter pseudonym 1\0gala\1", "sha256")
+    message = voter.encode(errors="replace")
+    code = hmac.digest(key, message, "sha256")[:16]
+    assert base64.urlsafe_b64decode(Pseudonyms(SECRET).of("gala", message.decode()) + "==") == code
 
 
 @pytest.mark.parametrize("secret", [None, "", "short"])

@@ -18,7 +18,7 @@ from pipeline.domain.record import Option, PollClosed, PollFinal, PollOpened, Vo
 from pipeline.errors import PublishError
 from pipeline.local.stack import LocalStack
 from pipeline.log.offsets import LogOffsets
-from pipeline.log.partitioner import murmur2
+from pipeline.log.partitioner import java_partition, java_partitions, murmur2
 from pipeline.log.publisher import BATCH_BYTES, Publisher, partition_of
 from pipeline.settings import Settings
 from tests.workers import folded, found_in_redis, running
@@ -36,6 +36,16 @@ def test_partitions_are_those_of_the_java_client(key: str, hash_: int) -> None:
 @given(st.binary(max_size=200))
 def test_the_hash_is_that_of_aiokafka(key: bytes) -> None:
     assert murmur2(key) == aiokafka_murmur2(key) & 0xFFFFFFFF
+
+
+@given(st.integers(0, 40).flatmap(lambda size: st.lists(st.binary(min_size=size, max_size=size), max_size=30)))
+def test_many_keys_of_a_length_have_the_partitions_of_each(keys: list[bytes]) -> None:
+    assert java_partitions(keys, 48) == [java_partition(key, 48) for key in keys]
+
+
+@given(st.lists(st.binary(max_size=40), max_size=30))
+def test_many_keys_of_any_length_have_the_partitions_of_each(keys: list[bytes]) -> None:
+    assert java_partitions(keys, 48) == [java_partition(key, 48) for key in keys]
 
 
 def now_ms() -> int:

@@ -1,0 +1,93 @@
+"""Where requests that were read wait for their turn: first come, first served, a few milliseconds' worth at a time.
+
+A round of the event loop first reads every connection that has something. Were each request served as it is read, a crowd's
+thousands would hold up the acknowledgements of those before them, and whatever came beyond the votes in flight would have to
+be refused although there is room for it a moment later.
+
+A viewer who has waited too long gives up and sends the vote again, and then work is spent on answers that nobody waits for. So
+what has waited that long is told to come again, which costs little, and each client at another moment.
+"""
+
+import asyncio
+import time
+from collections import deque
+from collections.abc import Callable
+from http import HTTPStatus
+from typing import Any, Protocol
+
+import structlog
+
+from pipeline.web.problems import ProblemError, again_later
+
+TURN_S = 0.005  # then others of the event loop have theirs
+LOOK_S = 0.005  # for room, while there is none
+
+log = structlog.get_logger(__name__)
+
+
+class Waiting(Protocol):
+    """Who waits in the line. Nothing happens to one that has gone meanwhile."""
+
+    def serve(self, request: Any) -> None:
+        """Take the request; it is its turn."""
+
+    def refuse(self, request: Any, problem: ProblemError) -> None:
+        """Tell that it is not taken."""
+
+    def abort(self) -> None:
+        """End; something is wrong with us."""
+
+
+class Line:
+    """The line of one process."""
+
+    def __init__(self, has_room: Callable[[], bool], wait_s: float) -> None:
+        """Choose.
+
+        Args:
+            has_room: whether one more request can be served now, however large it is.
+            wait_s: how long a request may wait.
+        """
+        self._has_room, self._wait_s = has_room, wait_s
+        self._waiting: deque[tuple[float, Waiting, object]] = deque()  # since when (s, monotonic), who, what
+        self._is_called = False
+
+    def join(self, who: Waiting, request: object) -> None:
+        """Wait for a turn."""
+        self._waiting.append((time.monotonic(), who, request))
+        if not self._is_called:
+            self._call(0.0)
+
+    def _turn(self) -> None:
+        self._is_called = False
+        began = now = time.monotonic()
+        while self._waiting and now < began + TURN_S:
+            since, who, request = self._waiting[0]
+            is_late = now > since + self._wait_s
+            if not is_late and not self._has_room():
+                self._call(LOOK_S)
+                return
+            self._waiting.popleft()
+            try:
+                if is_late:
+                    who.refuse(request, _too_late())
+                else:
+                    who.serve(request)
+            except Exception:
+                log.exception("a bug ended a connection")
+                who.abort()
+            now = time.monotonic()
+        if self._waiting:
+            self._call(0.0)
+
+    def _call(self, seconds: float) -> None:
+        self._is_called = True
+        loop = asyncio.get_running_loop()
+        if seconds:
+            loop.call_later(seconds, self._turn)
+        else:
+            loop.call_soon(self._turn)
+
+
+def _too_late() -> ProblemError:
+    return again_later(HTTPStatus.SERVICE_UNAVAILABLE, "more votes come than this edge can take in time", "overloaded")

@@ -1,0 +1,76 @@
+"""Accepting connections as fast as they come, and no faster than there is room for them.
+
+A server of uvloop accepts one connection in each round of its event loop (libuv#3696). Idle, nobody notices. Under load a round
+takes tens of milliseconds, and a crowd that connects at that moment would wait for minutes.
+
+While there is no room, connections wait where the kernel keeps them, which costs nothing; beyond its backlog a client's own
+kernel tries again by itself. To accept and close each of them would take from those who are served.
+"""
+
+import asyncio
+import socket
+from collections.abc import Callable
+
+import structlog
+
+MOST_IN_A_ROUND = 256  # connections; the event loop has others to serve as well
+LOOK_S = 0.01  # for room, while there is none
+PAUSE_S = 0.5  # when the system has no files or no memory left
+
+log = structlog.get_logger(__name__)
+
+
+class Acceptor:
+    """Accepts connections of a listening socket, and gives each a protocol.
+
+    `room` is asked each time before some are accepted, and gives how many more there may be.
+    """
+
+    def __init__(
+        self, listening: socket.socket, make_protocol: Callable[[], asyncio.Protocol], room: Callable[[], int]
+    ) -> None:
+        self._listening, self._make_protocol, self._room = listening, make_protocol, room
+        self._loop = asyncio.get_running_loop()
+        self._tasks: set[asyncio.Task[object]] = set()
+        self._is_closed = False
+        listening.setblocking(False)
+        self._resume()
+
+    def close(self) -> None:
+        """Accept nobody any more; connections that there are go on. It may be called again."""
+        if not self._is_closed:
+            self._is_closed = True
+            self._loop.remove_reader(self._listening)
+
+    def _resume(self) -> None:
+        if not self._is_closed:
+            self._loop.add_reader(self._listening, self._accept)
+
+    def _pause(self, seconds: float) -> None:
+        self._loop.remove_reader(self._listening)
+        self._loop.call_later(seconds, self._resume)
+
+    def _accept(self) -> None:
+        room = min(MOST_IN_A_ROUND, self._room() - len(self._tasks))
+        if room <= 0:
+            self._pause(LOOK_S)
+        for _ in range(room):
+            try:
+                connection, _address = self._listening.accept()
+            except (BlockingIOError, InterruptedError):
+                return
+            except ConnectionAbortedError:
+                continue  # it has gone already
+            except OSError as error:
+                log.warning("connections are not accepted for a moment", error=str(error))
+                self._pause(PAUSE_S)
+                return
+            connection.setblocking(False)
+            task = self._loop.create_task(self._loop.connect_accepted_socket(self._make_protocol, connection))
+            self._tasks.add(task)
+            task.add_done_callback(self._accepted)
+
+    def _accepted(self, task: asyncio.Task[object]) -> None:
+        self._tasks.discard(task)
+        if not task.cancelled() and (error := task.exception()) is not None:
+            log.warning("a connection was lost while it was accepted", error=str(error))

@@ -1,0 +1,89 @@
+"""The line: nobody is served out of turn, too late, or beyond what there is room for."""
+
+import asyncio
+from dataclasses import dataclass, field
+
+from pipeline.edge.line import LOOK_S, TURN_S, Line
+from pipeline.web.problems import ProblemError
+
+
+@dataclass
+class Client:
+    """Somebody who waits, and what became of the requests."""
+
+    served: list[int] = field(default_factory=list)
+    refused: list[tuple[int, ProblemError]] = field(default_factory=list)
+    aborted: int = 0
+    room: int = 1_000_000
+    serve_s: float = 0.0
+
+    def has_room(self) -> bool:
+        return len(self.served) < self.room
+
+    def serve(self, request: int) -> None:
+        if self.serve_s:
+            began = asyncio.get_running_loop().time()
+            while asyncio.get_running_loop().time() < began + self.serve_s:
+                pass
+        if request < 0:
+            raise ZeroDivisionError
+        self.served.append(request)
+
+    def refuse(self, request: int, problem: ProblemError) -> None:
+        self.refused.append((request, problem))
+
+    def abort(self) -> None:
+        self.aborted += 1
+
+
+async def settled(client: Client, requests: int) -> None:
+    async with asyncio.timeout(10):
+        while len(client.served) + len(client.refused) + client.aborted < requests:  # noqa: ASYNC110
+            await asyncio.sleep(0.001)
+
+
+async def test_requests_are_served_in_their_order_and_others_have_their_turns_between() -> None:
+    client, rounds = Client(serve_s=0.0005), 0
+    line = Line(client.has_room, wait_s=60)
+    for number in range(100):
+        line.join(client, number)
+    assert client.served == []  # not while connections are read
+    while len(client.served) < 100:
+        rounds += 1
+        await asyncio.sleep(0)
+    assert client.served == list(range(100))
+    assert rounds >= 100 * client.serve_s / TURN_S / 2
+
+
+async def test_what_has_no_room_waits_until_there_is_some() -> None:
+    client = Client(room=3)
+    line = Line(client.has_room, wait_s=60)
+    for number in range(5):
+        line.join(client, number)
+    await asyncio.sleep(4 * LOOK_S)
+    assert client.served == [0, 1, 2]
+    client.room = 5
+    await settled(client, 5)
+    assert (client.served, client.refused) == ([0, 1, 2, 3, 4], [])
+
+
+async def test_what_has_waited_too_long_is_told_to_come_again_each_at_another_moment() -> None:
+    client = Client(room=0)
+    line = Line(client.has_room, wait_s=0.05)
+    for number in range(50):
+        line.join(client, number)
+    await settled(client, 50)
+    assert client.served == []
+    assert [number for number, _ in client.refused] == list(range(50))
+    problems = [problem for _, problem in client.refused]
+    assert {(problem.status, problem.kind) for problem in problems} == {(503, "overloaded")}
+    assert len({problem.members["retry_after_ms"] for problem in problems}) > 40
+
+
+async def test_a_bug_ends_one_connection_and_not_the_line() -> None:
+    client = Client()
+    line = Line(client.has_room, wait_s=60)
+    for number in (1, -1, 2):
+        line.join(client, number)
+    await settled(client, 3)
+    assert (client.served, client.aborted) == ([1, 2], 1)

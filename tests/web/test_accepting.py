@@ -1,0 +1,116 @@
+"""Accepting: a crowd in a few rounds of the event loop, and nobody beyond the room there is."""
+
+import asyncio
+import contextlib
+import socket
+from collections.abc import Iterator
+
+import pytest
+import uvloop
+
+from pipeline.web.accepting import LOOK_S, MOST_IN_A_ROUND, Acceptor
+
+CROWD = 400
+
+
+class Guest(asyncio.Protocol):
+    """A connection that counts itself."""
+
+    open: set["Guest"]
+    transport: asyncio.Transport
+    has_answered = False
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self.transport = transport  # type: ignore[assignment]
+        self.open.add(self)
+
+    def connection_lost(self, _error: Exception | None) -> None:
+        self.open.discard(self)
+
+    def data_received(self, data: bytes) -> None:
+        self.transport.write(data)
+        self.has_answered = True
+
+
+@pytest.fixture
+def crowd() -> Iterator[tuple[socket.socket, list[socket.socket]]]:
+    """A listening socket, and clients that have connected to it and are not accepted."""
+    Guest.open = set()
+    with contextlib.ExitStack() as stack:
+        listening = stack.enter_context(socket.create_server(("127.0.0.1", 0), backlog=CROWD))
+        clients = [
+            stack.enter_context(socket.create_connection(listening.getsockname(), timeout=10)) for _ in range(CROWD)
+        ]
+        yield listening, clients
+
+
+async def until_open(guests: int) -> None:
+    async with asyncio.timeout(10):
+        while len(Guest.open) != guests:  # noqa: ASYNC110
+            await asyncio.sleep(0.001)
+
+
+async def leave() -> None:
+    for guest in list(Guest.open):
+        guest.transport.close()
+    await until_open(0)
+
+
+@pytest.mark.parametrize("run", [asyncio.run, uvloop.run], ids=["asyncio", "uvloop"])
+def test_a_crowd_is_accepted_in_a_few_rounds(run, crowd: tuple[socket.socket, list[socket.socket]]) -> None:  # type: ignore[no-untyped-def]  # noqa: ANN001
+    async def rounds() -> int:
+        acceptor, number = Acceptor(crowd[0], Guest, lambda: 1_000_000), 0
+        while len(Guest.open) < CROWD:
+            await asyncio.sleep(0)
+            number += 1
+        acceptor.close()
+        await leave()
+        return number
+
+    assert run(rounds()) < 10 * CROWD / MOST_IN_A_ROUND  # a server of uvloop needs one for each connection
+
+
+def test_who_finds_no_room_waits_for_it_and_loses_nothing(crowd: tuple[socket.socket, list[socket.socket]]) -> None:
+    listening, clients = crowd
+    for client in clients:
+        client.sendall(b"a vote")
+
+    async def play() -> None:
+        acceptor = Acceptor(listening, Guest, lambda: 10 - len(Guest.open))
+        left: set[Guest] = set()
+        most = 0
+        while len(left) < CROWD:
+            most = max(most, len(Guest.open))
+            for guest in [each for each in Guest.open - left if each.has_answered]:
+                left.add(guest)
+                guest.transport.close()
+            await asyncio.sleep(0.001)
+        assert most == 10
+        acceptor.close()
+        acceptor.close()
+        await until_open(0)
+
+    uvloop.run(play())
+    assert [client.recv(100) for client in clients] == [b"a vote"] * CROWD
+
+
+def test_a_closed_acceptor_leaves_connections_alone_and_takes_none(
+    crowd: tuple[socket.socket, list[socket.socket]],
+) -> None:
+    listening, clients = crowd
+
+    async def play() -> None:
+        acceptor = Acceptor(listening, Guest, lambda: 10 - len(Guest.open))
+        await until_open(10)
+        acceptor.close()
+        for guest in list(Guest.open)[:5]:
+            guest.transport.close()
+        await asyncio.sleep(10 * LOOK_S)
+        assert len(Guest.open) == 5
+        served = next(iter(Guest.open)).transport.get_extra_info("peername")
+        client = next(each for each in clients if each.getsockname() == served)
+        client.sendall(b"still here")
+        assert await asyncio.to_thread(client.recv, 100) == b"still here"
+        await leave()
+
+    uvloop.run(play())
