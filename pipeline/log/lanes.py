@@ -1,7 +1,7 @@
 """Records that come one by one, sent together: one batch at a time for each partition.
 
 While a partition's batch is on its way, what comes next for it waits and becomes the next batch. So batches grow by
-themselves under load, and a record on a quiet evening waits for `linger_ms` only. A partition whose leader is away holds up
+themselves under load, and a record on a quiet evening waits for `linger_ms` only, for others to share its batch with. A partition whose leader is away holds up
 nobody else's.
 
 aiokafka repeats a batch until the broker has it, however long that takes: idempotence makes that safe within one producer.
@@ -29,6 +29,7 @@ from pipeline.settings import Settings
 Settled = Callable[[PublishError | None], None]  # called once: with None when all in-sync replicas have the record
 
 LINGER_MS = 5
+ENOUGH = 4  # records, so that a batch need not wait for more
 RENEW_EVERY_S = 0.5  # between attempts to get a new producer
 STOP_S = 2.0  # for a producer that has nothing to send any more
 
@@ -135,7 +136,8 @@ class _Lane:
 
     async def _run(self) -> None:
         while self._waiting:
-            await asyncio.sleep(self._linger_s)
+            if len(self._waiting) < ENOUGH:
+                await asyncio.sleep(self._linger_s)
             self._settle(await self._send())
         self.task = None
 
