@@ -1,8 +1,8 @@
 """Records that come one by one, sent together: one batch at a time for each partition.
 
 While a partition's batch is on its way, what comes next for it waits and becomes the next batch. So batches grow by
-themselves under load, and a record on a quiet evening waits for `linger_ms` only, for others to share its batch with. A partition whose leader is away holds up
-nobody else's.
+themselves under load, and a record on a quiet evening waits for `linger_ms` only, for others to share a batch with. A
+partition whose leader is away holds up nobody else's.
 
 aiokafka repeats a batch until the broker has it, however long that takes: idempotence makes that safe within one producer.
 What waits is bounded, and whoever would go beyond that is told so at once.
