@@ -1,4 +1,4 @@
-"""The edge beside others with the same guarantees, in Node.js and behind uvicorn: `python -m bench.edge`.
+"""The edge beside others with the same guarantees, in Node.js and behind uvicorn and Granian: `python -m bench.edge`.
 
 Votes are sent by `airtally load` over real connections, from a process of its own, to one process at a time; broker and
 generator share the machine's cores. For each server and round: as many votes as go through 200 connections (saturation), then
@@ -48,6 +48,7 @@ POLL = PollId("bench", "poll")
 OPTIONS = ("ada", "bo", "cy", "di", "ed")
 CONNECTIONS = 200
 FRONTS = 64  # connections of edges in front
+ARRAYS = 4_000
 CROWD = 5_000  # connections under overload
 OVERLOADED_CORES = 0.25
 WARM = 100_000  # votes, for the broker's compiler most of all
@@ -67,6 +68,9 @@ ENVIRONMENT = {
 }
 
 
+Start = Callable[[LocalStack, Settings], contextlib.AbstractContextManager["Server"]]
+
+
 @dataclass
 class Server:
     """A server that is measured."""
@@ -82,7 +86,7 @@ class Server:
 
 def main(rounds: int = 3, seconds: float = 8.0, sockets: int = 19_000, overload: float = 20.0) -> None:
     """Measure all of it."""
-    starts = [_ours, _asgi_running, *_node()]
+    starts = [_ours, _asgi("uvicorn"), _asgi("granian"), *_node()]
     with system(Part.KAFKA, Part.REDIS) as stack, multiprocessing.get_context("spawn").Pool(1) as pool:
         found = settings_of(stack, "bench-edge")
         asyncio.run(_open(stack, found))
@@ -106,6 +110,9 @@ def main(rounds: int = 3, seconds: float = 8.0, sockets: int = 19_000, overload:
                     rows.append(_round(server, play, seconds))
                     console.print(rows[-1], highlight=False)
         more = _compared(rows)
+        with _ours(stack, found, port=(shared := free_port())) as server, _ours(stack, found, port=shared):
+            pair = play(server.plan(**_arrays(), seconds=ARRAYS / ENDLESS, connections=2 * FRONTS, seed=8), server)
+            more["arrays_votes_per_s_of_two_processes"] = round(pair["total"] / pair["took_s"])
         with _ours(stack, found) as server:
             more |= _storm(server, play, sockets)
             more |= _overload(server, play, overload)
@@ -138,7 +145,7 @@ def _round(server: Server, play: Callable[[Plan, Server], dict[str, Any]], secon
     single_per_s = single["total"] / single["took_s"]
     partly = play(server.plan(per_s=PARTLY * single_per_s, seconds=seconds, seed=3), server)
     # As many as take some seconds: a rate is not known before.
-    arrays = play(server.plan(**_arrays(), seconds=4_000 / ENDLESS, connections=FRONTS, seed=4), server)
+    arrays = play(server.plan(**_arrays(), seconds=ARRAYS / ENDLESS, connections=FRONTS, seed=4), server)
     return {
         "server": server.name,
         "single_per_s": single_per_s,
@@ -227,18 +234,20 @@ def _arrays() -> dict[str, Any]:
 
 
 @contextlib.contextmanager
-def _ours(stack: LocalStack, found: Settings) -> Iterator[Server]:
-    port = free_port()
+def _ours(stack: LocalStack, found: Settings, *, port: int | None = None) -> Iterator[Server]:
+    """Run an edge of ours; with a port given, beside others on the same."""
+    share = {} if port is None else {"AIRTALLY_EDGE_SHARE_PORT": "true"}
+    port = port or free_port()
     service = worker("edge", found, when_ready=True)
-    environment = {**service.env, **ENVIRONMENT, "AIRTALLY_EDGE_PORT": str(port)}
-    child = stack.start_service(replace(service, name=f"edge-{port}", env=environment))
+    environment = {**service.env, **ENVIRONMENT, **share, "AIRTALLY_EDGE_PORT": str(port)}
+    child = stack.start_service(replace(service, name=f"edge-{uuid.uuid4().hex[:8]}", env=environment))
     try:
         yield Server("airtally", f"http://127.0.0.1:{port}", child.identity.pid)
     finally:
         child.stop()
 
 
-def _node() -> list[Callable[[LocalStack, Settings], contextlib.AbstractContextManager[Server]]]:
+def _node() -> list[Start]:
     """Get the Node.js edge ready, if there is Node.js here."""
     if shutil.which("node") is None or shutil.which("npm") is None:
         console.print("node and npm are not installed: measured without the Node.js edge")
@@ -251,8 +260,8 @@ def _node_running(stack: LocalStack, found: Settings) -> contextlib.AbstractCont
     return _peer(stack, found, "node", ["node", str(NODE / "server.mjs")])
 
 
-def _asgi_running(stack: LocalStack, found: Settings) -> contextlib.AbstractContextManager[Server]:
-    return _peer(stack, found, "asgi", [sys.executable, "-m", "bench.peers.asgi_edge"])
+def _asgi(name: str) -> Start:
+    return lambda stack, found: _peer(stack, found, name, [sys.executable, "-m", "bench.peers.asgi_edge", name])
 
 
 @contextlib.contextmanager

@@ -1,13 +1,19 @@
-"""The edge's own work behind uvicorn (httptools, uvloop): what `bench/edge.py` compares our connection with.
+"""The edge's own work behind a server of ASGI: what `bench/edge.py` compares our connection with.
+
+`python -m bench.peers.asgi_edge uvicorn` (with httptools and uvloop) or `granian` (in Rust; embedded, with its ASGI).
 
 It lacks what our connection does beside the votes (deadlines, limits of headers, CORS), so the comparison favours it.
 """
 
 import asyncio
+import sys
+from collections.abc import Awaitable
 from typing import Any
 
 import uvicorn
 import uvloop
+from granian.constants import Interfaces
+from granian.server.embed import Server as Granian
 
 from pipeline.domain.poll import PollId, open_poll
 from pipeline.domain.record import Option, PollOpened
@@ -56,26 +62,45 @@ class Application:
         return None
 
 
+def _serving(server: str, application: Application, port: int) -> Awaitable[None]:
+    if server == "granian":
+        granian = Granian(
+            application, port=port, interface=Interfaces.ASGI, websockets=False, backlog=4096, log_enabled=False
+        )
+        served: Awaitable[None] = granian.serve()
+        return served
+    config = uvicorn.Config(
+        application,
+        port=port,
+        http="httptools",
+        ws="none",
+        lifespan="off",
+        access_log=False,
+        log_config=None,
+        backlog=4096,
+    )
+    return uvicorn.Server(config).serve()
+
+
+async def _until_listening(port: int) -> None:
+    while True:
+        try:
+            _, writer = await asyncio.open_connection("127.0.0.1", port)
+        except OSError:
+            await asyncio.sleep(0.05)
+        else:
+            writer.close()
+            return
+
+
 async def main() -> None:
     """Serve until killed."""
     settings, polls = load(), Polls()
     polls.learn(open_poll(PollOpened(*POLL, now_ms(), tuple(Option(name) for name in OPTIONS))))
     async with VotePublisher(settings) as publisher:
         application = Application(Ingest(publisher, polls, settings), Tokens.from_settings(settings))
-        config = uvicorn.Config(
-            application,
-            port=settings.edge_port,
-            http="httptools",
-            ws="none",
-            lifespan="off",
-            access_log=False,
-            log_config=None,
-            backlog=4096,
-        )
-        server = uvicorn.Server(config)
-        serving = asyncio.create_task(server.serve())
-        while not server.started:  # noqa: ASYNC110  # it has no event to wait for
-            await asyncio.sleep(0.05)
+        serving = asyncio.ensure_future(_serving(sys.argv[1], application, settings.edge_port))
+        await _until_listening(settings.edge_port)
         print("ready", flush=True)
         await serving
 
