@@ -1,12 +1,19 @@
 """Viewers who stay connected: votes up, answers and results down, on real parts."""
 
 import asyncio
+import os
+import signal
 import uuid
 from typing import Any
+from urllib.parse import urlsplit
 
 import aiohttp
 import orjson
 import pytest
+from websockets.client import ClientProtocol
+from websockets.frames import Frame, Opcode
+from websockets.protocol import State
+from websockets.uri import parse_uri
 
 from pipeline.domain.poll import PollId
 from pipeline.domain.result import merge
@@ -17,7 +24,7 @@ from pipeline.live.keys import live_key
 from pipeline.local.stack import LocalStack
 from tests.workers import folded
 
-from .viewers import WAIT_S, Edge, ballot, edge_running
+from .viewers import WAIT_S, Edge, ballot, close, edge_running
 
 pytestmark = [pytest.mark.real, pytest.mark.timeout(180)]
 
@@ -151,3 +158,39 @@ async def test_it_is_told_to_connect_elsewhere_when_its_edge_ends(system: LocalS
 
 def test_a_poll_is_where_the_display_says() -> None:
     assert channel(PollId("gala", "best")) == live_key(PollId("gala", "best"))
+
+
+async def test_a_vote_that_comes_while_the_edge_closes_is_neither_answered_nor_taken(
+    system: LocalStack, edge: Edge
+) -> None:
+    """A viewer's vote crosses the edge's goodbye: it is not in the log, and the viewer sends it to another edge."""
+    before = await edge.ends()
+    with edge_running(system, edge.settings) as (url, child):
+        where = urlsplit(url)
+        client = ClientProtocol(
+            parse_uri(f"ws://{where.netloc}/v1/shows/{edge.poll_id[0]}/polls/{edge.poll_id[1]}/socket")
+        )
+        reader, writer = await asyncio.open_connection(where.hostname, where.port)
+        client.send_request(client.connect())
+        writer.write(b"".join(client.data_to_send()))
+        frames: list[Frame] = []
+
+        async def read_on() -> bool:
+            async with asyncio.timeout(WAIT_S):
+                data = await reader.read(65_536)
+            client.receive_data(data)
+            frames.extend(event for event in client.events_received() if isinstance(event, Frame))
+            return bool(data)
+
+        while client.state is State.CONNECTING:
+            await read_on()
+        os.kill(child.identity.pid, signal.SIGTERM)
+        while not frames:
+            await read_on()
+        writer.write(Frame(Opcode.TEXT, orjson.dumps(ballot())).serialize(mask=True))
+        writer.write(b"".join(client.data_to_send()))
+        while await read_on():
+            pass
+        await close(writer)
+    assert [frame.opcode for frame in frames] == [Opcode.CLOSE]
+    assert await edge.ends() == before
