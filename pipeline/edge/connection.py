@@ -179,7 +179,7 @@ class HttpConnection(asyncio.Protocol):
         if problem is not None:
             self.refuse(request, problem)
         else:
-            self._site.line.join(self, request)
+            self._site.line.join(self, request, len(request.body))
 
     def serve(self, request: Request) -> None:
         """Take a request when it is its turn."""

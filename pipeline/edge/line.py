@@ -13,7 +13,7 @@ import time
 from collections import deque
 from collections.abc import Callable
 from http import HTTPStatus
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import structlog
 
@@ -21,6 +21,7 @@ from pipeline.web.problems import ProblemError, again_later
 
 TURN_S = 0.005  # then others of the event loop have theirs
 LOOK_S = 0.005  # for room, while there is none
+MOST_BYTES = 64 << 20  # of all that waits; arrays of edges in front may be large
 
 log = structlog.get_logger(__name__)
 
@@ -38,6 +39,13 @@ class Waiting(Protocol):
         """End; something is wrong with us."""
 
 
+class _Place(NamedTuple):
+    since: float  # s, monotonic
+    who: Waiting
+    request: object
+    size: int  # bytes
+
+
 class Line:
     """The line of one process."""
 
@@ -49,12 +57,17 @@ class Line:
             wait_s: how long a request may wait.
         """
         self._has_room, self._wait_s = has_room, wait_s
-        self._waiting: deque[tuple[float, Waiting, object]] = deque()  # since when (s, monotonic), who, what
+        self._waiting: deque[_Place] = deque()
+        self._bytes = 0
         self._is_called = False
 
-    def join(self, who: Waiting, request: object) -> None:
-        """Wait for a turn."""
-        self._waiting.append((time.monotonic(), who, request))
+    def join(self, who: Waiting, request: object, size: int) -> None:
+        """Wait for a turn with a request of so many bytes."""
+        if self._bytes + size > MOST_BYTES:
+            who.refuse(request, _too_many())
+            return
+        self._bytes += size
+        self._waiting.append(_Place(time.monotonic(), who, request, size))
         if not self._is_called:
             self._call(0.0)
 
@@ -62,15 +75,16 @@ class Line:
         self._is_called = False
         began = now = time.monotonic()
         while self._waiting and now < began + TURN_S:
-            since, who, request = self._waiting[0]
+            since, who, request, size = self._waiting[0]
             is_late = now > since + self._wait_s
             if not is_late and not self._has_room():
                 self._call(LOOK_S)
                 return
             self._waiting.popleft()
+            self._bytes -= size
             try:
                 if is_late:
-                    who.refuse(request, _too_late())
+                    who.refuse(request, _too_many())
                 else:
                     who.serve(request)
             except Exception:
@@ -89,5 +103,5 @@ class Line:
             loop.call_soon(self._turn)
 
 
-def _too_late() -> ProblemError:
+def _too_many() -> ProblemError:
     return again_later(HTTPStatus.SERVICE_UNAVAILABLE, "more votes come than this edge can take in time", "overloaded")
