@@ -66,6 +66,7 @@ class Acceptor:
                 self._pause(PAUSE_S)
                 return
             connection.setblocking(False)
+            connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)  # asyncio does so for its own servers only
             task = self._loop.create_task(self._loop.connect_accepted_socket(self._make_protocol, connection))
             self._tasks.add(task)
             task.add_done_callback(self._accepted)
