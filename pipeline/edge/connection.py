@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 import httptools
 import structlog
 
+from pipeline.edge.ballots import MAX_BALLOTS
 from pipeline.edge.door import network_of
 from pipeline.edge.messages import Reply, Request, unanswered
 from pipeline.web.problems import ProblemError
@@ -179,7 +180,8 @@ class HttpConnection(asyncio.Protocol):
         if problem is not None:
             self.refuse(request, problem)
         else:
-            self._site.line.join(self, request, len(request.body))
+            votes = 1 if request.grant is None else MAX_BALLOTS  # it is not known before they are read
+            self._site.line.join(self, request, votes=votes, size=len(request.body))
 
     def serve(self, request: Request) -> None:
         """Take a request when it is its turn."""

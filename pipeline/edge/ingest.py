@@ -51,9 +51,9 @@ class Ingest:
         """Votes on their way to Kafka."""
         return self._publisher.in_flight
 
-    def has_room(self) -> bool:
-        """Tell whether one more request can be taken, with as many votes as there may be."""
-        return self._publisher.has_room(MAX_BALLOTS)
+    def has_room(self, votes: int) -> bool:
+        """Tell whether so many votes can be taken now."""
+        return self._publisher.has_room(votes)
 
     def refused(self, problem: ProblemError) -> None:
         """Count a request that was not served."""

@@ -43,17 +43,18 @@ class _Place(NamedTuple):
     since: float  # s, monotonic
     who: Waiting
     request: object
+    votes: int
     size: int  # bytes
 
 
 class Line:
     """The line of one process."""
 
-    def __init__(self, has_room: Callable[[], bool], wait_s: float) -> None:
+    def __init__(self, has_room: Callable[[int], bool], wait_s: float) -> None:
         """Choose.
 
         Args:
-            has_room: whether one more request can be served now, however large it is.
+            has_room: whether so many votes can be taken now.
             wait_s: how long a request may wait.
         """
         self._has_room, self._wait_s = has_room, wait_s
@@ -61,13 +62,13 @@ class Line:
         self._bytes = 0
         self._is_called = False
 
-    def join(self, who: Waiting, request: object, size: int) -> None:
-        """Wait for a turn with a request of so many bytes."""
+    def join(self, who: Waiting, request: object, *, votes: int, size: int) -> None:
+        """Wait for a turn, with a request of so many votes at most, and of so many bytes."""
         if self._bytes + size > MOST_BYTES:
             who.refuse(request, _too_many())
             return
         self._bytes += size
-        self._waiting.append(_Place(time.monotonic(), who, request, size))
+        self._waiting.append(_Place(time.monotonic(), who, request, votes, size))
         if not self._is_called:
             self._call(0.0)
 
@@ -75,9 +76,9 @@ class Line:
         self._is_called = False
         began = now = time.monotonic()
         while self._waiting and now < began + TURN_S:
-            since, who, request, size = self._waiting[0]
+            since, who, request, votes, size = self._waiting[0]
             is_late = now > since + self._wait_s
-            if not is_late and not self._has_room():
+            if not is_late and not self._has_room(votes):
                 self._call(LOOK_S)
                 return
             self._waiting.popleft()

@@ -136,7 +136,7 @@ class VoterSocket(asyncio.Protocol):
         if len(self._unanswered) > MOST_IN_FLIGHT:
             self.refuse((text, answer), _impatient())
         else:
-            self._site.line.join(self, (text, answer), len(text))
+            self._site.line.join(self, (text, answer), votes=1, size=len(text))
 
     def serve(self, request: tuple[bytes, Answer]) -> None:
         """Take a vote when it is its turn."""

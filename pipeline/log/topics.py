@@ -1,5 +1,6 @@
 """The topic `votes`: made with the settings that exact counting needs, and checked for them at every start."""
 
+import asyncio
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -43,6 +44,9 @@ def wanted(settings: Settings) -> TopicShape:
     )
 
 
+SEEN_WITHIN_S = 10.0  # by a broker, after Kafka has decided
+LOOK_EVERY_S = 0.05
+
 # A topic with another value of these would be counted wrongly; the rest is the operator's to choose.
 _ESSENTIAL = ("message.timestamp.type", "cleanup.policy", "unclean.leader.election.enable")
 
@@ -75,10 +79,11 @@ class Topics:
         self._settings = settings
 
     async def create(self) -> bool:
-        """Make the topic; False: it was there."""
+        """Make the topic, and wait until it can be seen; False: it was there."""
         settings, shape = self._settings, wanted(self._settings)
         new = NewTopic(settings.topic, shape.partitions, settings.replication, topic_configs=dict(shape.config))
         with unavailable_if_down():
+            await self._until_there_is_a_controller()
             response = await self._admin.create_topics([new])
         (_topic, code, *text) = response.topic_errors[0]
         if code not in (0, TOPIC_ALREADY_EXISTS):
@@ -86,7 +91,21 @@ class Topics:
                 f"topic {settings.topic} cannot be made: {for_code(code).__name__} {text[0] if text else ''}; "
                 "AIRTALLY_REPLICATION must not exceed the number of brokers"
             )
-        return bool(code == 0)
+        is_new = bool(code == 0)
+        if is_new:  # Kafka has decided; brokers hear of it a moment later
+            with unavailable_if_down():
+                async with asyncio.timeout(SEEN_WITHIN_S):
+                    while await self.find() is None:  # noqa: ASYNC110  # Kafka tells nobody
+                        await asyncio.sleep(LOOK_EVERY_S)
+        return is_new
+
+    async def _until_there_is_a_controller(self) -> None:
+        client = self._admin._client  # noqa: SLF001  # aiokafka is pinned; without a controller it raises AttributeError
+        async with asyncio.timeout(SEEN_WITHIN_S):
+            await client.force_metadata_update()
+            while client.cluster.controller is None:
+                await asyncio.sleep(LOOK_EVERY_S)
+                await client.force_metadata_update()
 
     async def find(self) -> TopicShape | None:
         """Look at the topic; None: there is none."""

@@ -92,7 +92,7 @@ async def test_an_edge_that_is_drained_answers_what_it_has(system: LocalStack, e
 
 async def test_more_than_it_carries_is_refused_and_what_it_took_is_counted(system: LocalStack, edge: Edge) -> None:
     """Kafka's acknowledgements take a while; so a bound on votes in flight is reached at any rate."""
-    narrow = {"AIRTALLY_EDGE_IN_FLIGHT": "500", "AIRTALLY_EDGE_CONNECTIONS": "60", "AIRTALLY_EDGE_WAIT_S": "0.05"}
+    narrow = {"AIRTALLY_EDGE_IN_FLIGHT": "500", "AIRTALLY_EDGE_CONNECTIONS": "60", "AIRTALLY_EDGE_WAIT_S": "0.001"}
     with edge_running(system, edge.settings, **narrow) as (url, _):
         token = bearer().split()[1]
         oracle = await play(plan_of(edge, url, batch=400, token=token, per_s=200, seconds=1, tries=2))

@@ -17,8 +17,8 @@ class Client:
     room: int = 1_000_000
     serve_s: float = 0.0
 
-    def has_room(self) -> bool:
-        return len(self.served) < self.room
+    def has_room(self, votes: int) -> bool:
+        return len(self.served) + votes <= self.room
 
     def serve(self, request: int) -> None:
         if self.serve_s:
@@ -46,7 +46,7 @@ async def test_requests_are_served_in_their_order_and_others_have_their_turns_be
     client, rounds = Client(serve_s=0.0005), 0
     line = Line(client.has_room, wait_s=60)
     for number in range(100):
-        line.join(client, number, 1)
+        line.join(client, number, votes=1, size=1)
     assert client.served == []  # not while connections are read
     while len(client.served) < 100:
         rounds += 1
@@ -59,7 +59,7 @@ async def test_what_has_no_room_waits_until_there_is_some() -> None:
     client = Client(room=3)
     line = Line(client.has_room, wait_s=60)
     for number in range(5):
-        line.join(client, number, 1)
+        line.join(client, number, votes=1, size=1)
     await asyncio.sleep(4 * LOOK_S)
     assert client.served == [0, 1, 2]
     client.room = 5
@@ -71,7 +71,7 @@ async def test_what_has_waited_too_long_is_told_to_come_again_each_at_another_mo
     client = Client(room=0)
     line = Line(client.has_room, wait_s=0.05)
     for number in range(50):
-        line.join(client, number, 1)
+        line.join(client, number, votes=1, size=1)
     await settled(client, 50)
     assert client.served == []
     assert [number for number, _ in client.refused] == list(range(50))
@@ -84,7 +84,7 @@ async def test_a_bug_ends_one_connection_and_not_the_line() -> None:
     client = Client()
     line = Line(client.has_room, wait_s=60)
     for number in (1, -1, 2):
-        line.join(client, number, 1)
+        line.join(client, number, votes=1, size=1)
     await settled(client, 3)
     assert (client.served, client.aborted) == ([1, 2], 1)
 
@@ -93,10 +93,10 @@ async def test_what_waits_has_a_bound_in_bytes() -> None:
     client = Client(room=0)
     line = Line(client.has_room, wait_s=60)
     for number in range(10):
-        line.join(client, number, MOST_BYTES // 4)
+        line.join(client, number, votes=1, size=MOST_BYTES // 4)
     assert [number for number, _ in client.refused] == [4, 5, 6, 7, 8, 9]
     client.room = 10
     await settled(client, 10)
-    line.join(client, 10, MOST_BYTES)
+    line.join(client, 10, votes=1, size=MOST_BYTES)
     await settled(client, 11)
     assert client.served == [0, 1, 2, 3, 10]
