@@ -283,8 +283,9 @@ class HttpConnection(asyncio.Protocol):
 
     def _rest(self, seconds: float) -> None:
         """Wait for a request; so long as none comes, this connection may have to make room."""
-        self._wait(seconds)
-        self._site.idle(self, self.deadline - seconds)
+        now = time.monotonic()
+        self.deadline = now + seconds
+        self._site.idle(self, now)
 
 
 def _too_large_head() -> ProblemError:

@@ -97,11 +97,7 @@ class Line:
 
     def _call(self, seconds: float) -> None:
         self._is_called = True
-        loop = asyncio.get_running_loop()
-        if seconds:
-            loop.call_later(seconds, self._turn)
-        else:
-            loop.call_soon(self._turn)
+        asyncio.get_running_loop().call_later(seconds, self._turn)
 
 
 def _too_many() -> ProblemError:

@@ -30,7 +30,8 @@ class Site:
         self.most_connections = most_connections
         self._connections: set[HttpConnection | VoterSocket] = set()
         self.sockets = 0
-        self._idle: OrderedDict[HttpConnection, float] = OrderedDict()  # since when (s, monotonic); the longest first
+        # Since when (s, monotonic); the longest first.
+        self._idle: OrderedDict[HttpConnection | VoterSocket, float] = OrderedDict()
         self.made_room = 0  # connections that were closed for others
         self.is_draining = False
 
@@ -60,8 +61,7 @@ class Site:
     def closed(self, connection: HttpConnection | VoterSocket) -> None:
         """Let go of a connection."""
         self._connections.discard(connection)
-        if isinstance(connection, HttpConnection):
-            self.busy(connection)
+        self._idle.pop(connection, None)
 
     def idle(self, connection: HttpConnection, now: float) -> None:
         """Take note that a connection waits for its client's next request."""
