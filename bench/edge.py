@@ -10,28 +10,20 @@ rest. At last the tally counts everything that was sent to ours, and the count m
 """
 
 import asyncio
-import contextlib
 import multiprocessing
-import os
-import shutil
 import statistics
-import subprocess
 import sys
 import time
-import uuid
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
-from pathlib import Path
+from collections.abc import Callable
 from typing import Any
 
 import psutil
 import typer
 
+from bench.edge_servers import ENDLESS, OPTIONS, POLL, Server, arrays, asgi, node, ours
 from bench.measuring import console, held_to, report, settings_of, system, until, usage, worker
-from pipeline.domain.poll import PollId
 from pipeline.domain.record import Option, PollOpened
 from pipeline.domain.result import merge
-from pipeline.edge.tokens import Tokens
 from pipeline.ledger.reader import open_ledgers
 from pipeline.load.crowd import Crowd
 from pipeline.load.oracle import Oracle
@@ -44,49 +36,17 @@ from pipeline.log.topics import open_topics
 from pipeline.settings import Settings
 from pipeline.web.listening import allow_connections
 
-POLL = PollId("bench", "poll")
-OPTIONS = ("ada", "bo", "cy", "di", "ed")
-CONNECTIONS = 200
 FRONTS = 64  # connections of edges in front
 ARRAYS = 4_000
 CROWD = 5_000  # connections under overload
 OVERLOADED_CORES = 0.25
 WARM = 100_000  # votes, for the broker's compiler most of all
 PARTLY = 0.7  # of saturation
-ENDLESS = 1_000_000  # shots/s: all are due at once, so each connection sends the next when it has its answer
-NODE = Path(__file__).parent / "peers" / "node-edge"
-TOKEN_KEY = uuid.uuid4().hex
-
-ENVIRONMENT = {
-    "AIRTALLY_EDGE_SECRET": uuid.uuid4().hex,
-    "AIRTALLY_EDGE_TOKEN_KEYS": f"bench:{TOKEN_KEY}",
-    "AIRTALLY_EDGE_CONNECTIONS": "25000",
-    "AIRTALLY_EDGE_IN_FLIGHT": "30000",
-    # Held to a rate, but to one that a crowd behind a single address does not reach.
-    "AIRTALLY_EDGE_ADDRESS_PER_S": "1000000",
-    "AIRTALLY_EDGE_ADDRESS_BURST": "1000000",
-}
-
-
-Start = Callable[[LocalStack, Settings], contextlib.AbstractContextManager["Server"]]
-
-
-@dataclass
-class Server:
-    """A server that is measured."""
-
-    name: str
-    url: str
-    pid: int
-
-    def plan(self, **fields: Any) -> Plan:
-        """Make a plan against it."""
-        return replace(Plan(self.url, POLL, OPTIONS, ENDLESS, 1.0, CONNECTIONS, timeout_s=10.0), **fields)
 
 
 def main(rounds: int = 3, seconds: float = 8.0, sockets: int = 19_000, overload: float = 20.0) -> None:
     """Measure all of it."""
-    starts = [_ours, _asgi("uvicorn"), _asgi("granian"), *_node()]
+    starts = [ours, asgi("uvicorn"), asgi("granian"), *node()]
     with system(Part.KAFKA, Part.REDIS) as stack, multiprocessing.get_context("spawn").Pool(1) as pool:
         found = settings_of(stack, "bench-edge")
         asyncio.run(_open(stack, found))
@@ -110,10 +70,10 @@ def main(rounds: int = 3, seconds: float = 8.0, sockets: int = 19_000, overload:
                     rows.append(_round(server, play, seconds))
                     console.print(rows[-1], highlight=False)
         more = _compared(rows)
-        with _ours(stack, found, port=(shared := free_port())) as server, _ours(stack, found, port=shared):
-            pair = play(server.plan(**_arrays(), seconds=ARRAYS / ENDLESS, connections=2 * FRONTS, seed=8), server)
+        with ours(stack, found, port=(shared := free_port())) as server, ours(stack, found, port=shared):
+            pair = play(server.plan(**arrays(), seconds=ARRAYS / ENDLESS, connections=2 * FRONTS, seed=8), server)
             more["arrays_votes_per_s_of_two_processes"] = round(pair["total"] / pair["took_s"])
-        with _ours(stack, found) as server:
+        with ours(stack, found) as server:
             more |= _storm(server, play, sockets)
             more |= _overload(server, play, overload)
         more["counted"] = asyncio.run(_counted(stack, found, expected))
@@ -145,7 +105,7 @@ def _round(server: Server, play: Callable[[Plan, Server], dict[str, Any]], secon
     single_per_s = single["total"] / single["took_s"]
     partly = play(server.plan(per_s=PARTLY * single_per_s, seconds=seconds, seed=3), server)
     # As many as take some seconds: a rate is not known before.
-    arrays = play(server.plan(**_arrays(), seconds=ARRAYS / ENDLESS, connections=FRONTS, seed=4), server)
+    forwarded = play(server.plan(**arrays(), seconds=ARRAYS / ENDLESS, connections=FRONTS, seed=4), server)
     return {
         "server": server.name,
         "single_per_s": single_per_s,
@@ -154,9 +114,9 @@ def _round(server: Server, play: Callable[[Plan, Server], dict[str, Any]], secon
         "at_70_p50_ms": partly["latency_ms"]["p50"],
         "at_70_p99_ms": partly["latency_ms"]["p99"],
         "at_70_cpu_us": partly["cpu_us_per_vote"],
-        "arrays_votes_per_s": arrays["total"] / arrays["took_s"],
-        "arrays_cpu_us": arrays["cpu_us_per_vote"],
-        "arrays_cores": arrays["cores"],
+        "arrays_votes_per_s": forwarded["total"] / forwarded["took_s"],
+        "arrays_cpu_us": forwarded["cpu_us_per_vote"],
+        "arrays_cores": forwarded["cores"],
         "peak_mb": usage(server.pid).peak_mb,
     }
 
@@ -204,7 +164,7 @@ def _overload(server: Server, play: Callable[[Plan, Server], dict[str, Any]], se
     more: dict[str, Any] = {}
     with held_to(OVERLOADED_CORES, server.pid) as is_held:
         more["overload_cores"] = OVERLOADED_CORES if is_held else "all: the rate of a process cannot be held here"
-        for name, fields, some in (("single", {"batch": 1}, 15_000), ("arrays", _arrays(), 600)):
+        for name, fields, some in (("single", {"batch": 1}, 15_000), ("arrays", arrays(), 600)):
             best = play(server.plan(**fields, seconds=some / ENDLESS, connections=FRONTS * 3, seed=6), server)
             best_per_s = best["total"] / best["took_s"]
             offered = server.plan(
@@ -226,65 +186,6 @@ def _overload(server: Server, play: Callable[[Plan, Server], dict[str, Any]], se
                 f"overload_{name}_latency_ms": seen["latency_ms"],
             }
     return more | {"overload_peak_mb": round(usage(server.pid).peak_mb)}
-
-
-def _arrays() -> dict[str, Any]:
-    token, _ = Tokens({"bench": TOKEN_KEY}).mint("front-1", 1)
-    return {"batch": 100, "token": token}
-
-
-@contextlib.contextmanager
-def _ours(stack: LocalStack, found: Settings, *, port: int | None = None) -> Iterator[Server]:
-    """Run an edge of ours; with a port given, beside others on the same."""
-    share = {} if port is None else {"AIRTALLY_EDGE_SHARE_PORT": "true"}
-    port = port or free_port()
-    service = worker("edge", found, when_ready=True)
-    environment = {**service.env, **ENVIRONMENT, **share, "AIRTALLY_EDGE_PORT": str(port)}
-    child = stack.start_service(replace(service, name=f"edge-{uuid.uuid4().hex[:8]}", env=environment))
-    try:
-        yield Server("airtally", f"http://127.0.0.1:{port}", child.identity.pid)
-    finally:
-        child.stop()
-
-
-def _node() -> list[Start]:
-    """Get the Node.js edge ready, if there is Node.js here."""
-    if shutil.which("node") is None or shutil.which("npm") is None:
-        console.print("node and npm are not installed: measured without the Node.js edge")
-        return []
-    subprocess.run(["npm", "ci", "--no-audit", "--no-fund", "--silent"], cwd=NODE, check=True, timeout=300)
-    return [_node_running]
-
-
-def _node_running(stack: LocalStack, found: Settings) -> contextlib.AbstractContextManager[Server]:
-    return _peer(stack, found, "node", ["node", str(NODE / "server.mjs")])
-
-
-def _asgi(name: str) -> Start:
-    return lambda stack, found: _peer(stack, found, name, [sys.executable, "-m", "bench.peers.asgi_edge", name])
-
-
-@contextlib.contextmanager
-def _peer(stack: LocalStack, found: Settings, name: str, command: list[str]) -> Iterator[Server]:
-    """Run another edge, on a topic of its own, until the block ends. It says `ready`."""
-    port = free_port()
-    environment = {
-        **os.environ,
-        **ENVIRONMENT,
-        "AIRTALLY_KAFKA": found.kafka or "",
-        "AIRTALLY_TOPIC": f"{found.topic}-peers",
-        "AIRTALLY_EDGE_PORT": str(port),
-        "PEER_OPTIONS": ",".join(OPTIONS),
-        "NODE_ENV": "production",
-    }
-    log = (stack.folder / f"{name}.log").open("ab")
-    with log, subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=log) as child:
-        try:
-            assert child.stdout is not None
-            assert child.stdout.readline().strip() == b"ready", f"{name} did not start: {log.name}"
-            yield Server(name, f"http://127.0.0.1:{port}", child.pid)
-        finally:
-            child.kill()
 
 
 async def _open(stack: LocalStack, found: Settings) -> None:
