@@ -1,4 +1,7 @@
-"""What was measured, as one page: `python -m bench.results` makes bench/RESULTS.md and bench/figures from bench/out."""
+"""What was measured, as one page: `python -m bench.results` puts what is in bench/out into bench/RESULTS.md and bench/figures.
+
+What was not measured since stays on the page as it is: each part says when and where its figures were printed.
+"""
 
 import shutil
 from pathlib import Path
@@ -29,7 +32,8 @@ OPTIONS = {"live-readers": "live --readers 5000"}  # where the command is more t
 
 
 def main() -> None:
-    """Put together what there is, and say what is missing."""
+    """Put together what there is, and say what stays as it was."""
+    before = _parts(PAGE.read_text()) if PAGE.exists() else {}
     lines = [
         "# Measured",
         "",
@@ -40,7 +44,9 @@ def main() -> None:
         command = OPTIONS.get(name, name)
         text = OUT / f"{name}.md"
         if not text.exists():
-            console.print(f"python -m bench.{command} has not been run here: it is left out", highlight=False)
+            what = "stays as it is" if title in before else "is left out"
+            console.print(f"python -m bench.{command} has not been run here: it {what}", highlight=False)
+            lines += before.get(title, [])
             continue
         figure = OUT / f"{name}.svg"
         lines += [f"## {title}", "", f"`python -m bench.{command}`", "", text.read_text().strip(), ""]
@@ -49,6 +55,16 @@ def main() -> None:
             shutil.copyfile(figure, FIGURES / figure.name)
             lines += [f"![{title}](figures/{figure.name})", ""]
     PAGE.write_text("\n".join(lines))
+
+
+def _parts(page: str) -> dict[str, list[str]]:
+    """Give the lines of each part of a page, by its title."""
+    parts: dict[str, list[str]] = {}
+    title = ""
+    for line in page.splitlines():
+        title = line.removeprefix("## ") if line.startswith("## ") else title
+        parts.setdefault(title, []).append(line)
+    return {title: [*"\n".join(lines).strip().splitlines(), ""] for title, lines in parts.items()}
 
 
 if __name__ == "__main__":
