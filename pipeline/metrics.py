@@ -23,7 +23,7 @@ APPEND_TO_APPLIED = Histogram(
     buckets=_SECONDS,
 )
 CHUNK_RECORDS = Histogram(
-    "airtally_tally_chunk_records", "Records in a chunk", buckets=(1, 10, 50, 100, 200, 500, 1000, 2000)
+    "airtally_tally_chunk_records", "Records in a chunk", buckets=(1, 10, 50, 100, 200, 500, 1000, 2000, 3000)
 )
 REWINDS = Counter(
     "airtally_tally_rewinds_total", "Times that a ledger was found behind and its log read again", ["partition"]
@@ -89,4 +89,5 @@ RETRIES = Counter(
     "airtally_retries_total", "Calls that had to be made again, by the part that did not answer", ["part"]
 )
 HELD_BYTES = Gauge("airtally_backlog_bytes", "Bytes fetched from Kafka and not yet let go of")
+MEMORY_BYTES = Gauge("airtally_tally_memory_bytes", "Bytes of the tables of votes that a worker of the tally remembers")
 READY = Gauge("airtally_ready", "1 when /readyz says so, else 0")

@@ -15,13 +15,14 @@ class Costs(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     other work on it: rather high. Yours differ: measure them, and give the file to `airtally plan --costs`.
     """
 
-    publish_s: float = 10.1e-6  # its publisher, and its append at the broker
-    broker_s: float = 0.75e-6  # its fetch
-    worker_s: float = 4.2e-6
-    redis_s: float = 3.0e-6
+    publish_s: float = 6.3e-6  # its publisher, and its append at the broker
+    broker_s: float = 0.93e-6  # its fetch
+    worker_s: float = 5.7e-6
+    redis_s: float = 0.31e-6
     others_s: float = 0.0  # of everything else that handles each vote on the same machine, such as the archive
     round_trip_s: float = 0.5e-3  # of a chunk between worker and Redis, beyond the work itself
-    ledger_bytes: float = 133.0  # of Redis, for each vote
+    ledger_bytes: float = 54.0  # of Redis, for each vote
+    remembered_bytes: float = 60.0  # of the worker that has the vote's partition, as `python -m bench.memory` prints it
     log_bytes: float = 241.0  # of Kafka's disk, for each vote, on one replica
     floor_s: float = 0.005  # from append to ledger when nothing waits
     merge_s: float = 0.1  # between two looks at the ledgers: what the air adds

@@ -23,7 +23,7 @@ class Deployment:
     workers: int = 1
     shards: int = 1  # Redis servers
     cores: float | None = None
-    chunk_records: int = 1_000
+    chunk_records: int = 3_000
 
     def __post_init__(self) -> None:
         least = min(self.partitions, self.workers, self.shards, self.chunk_records)
@@ -58,6 +58,7 @@ class Forecast:
     staleness_s: float  # how old what the air shows is at worst
     drained_s: float  # from the end of the peak until nothing waits; infinite: it never ends
     ledger_bytes_per_shard: float
+    remembered_bytes_per_worker: float  # beside some 150 MB of its own
     log_bytes: float  # of this peak
 
     @property
@@ -97,6 +98,9 @@ def forecast(costs: Costs, deployment: Deployment, peak: Peak) -> Forecast:
         staleness_s=costs.floor_s + costs.merge_s + _waiting_s(costs, deployment, peak, capacity, after, backlog),
         drained_s=0.0 if backlog == 0 else (backlog / spare if spare > 0 else math.inf),
         ledger_bytes_per_shard=votes * costs.ledger_bytes * _busiest(deployment.partitions, deployment.shards),
+        remembered_bytes_per_worker=votes
+        * costs.remembered_bytes
+        * _busiest(deployment.partitions, deployment.workers),
         log_bytes=peak.votes_per_s * peak.seconds * costs.log_bytes,
     )
 

@@ -64,5 +64,9 @@ def _print(said: Forecast, votes_per_s: float) -> None:
     table.add_row("the air", f"{said.staleness_s:,.2f} s behind at worst")
     table.add_row("drained", f"{said.drained_s:,.1f} s after the peak")
     table.add_row("Redis", f"{said.ledger_bytes_per_shard / 1e6:,.0f} MB on the fullest server")
+    table.add_row(
+        "workers",
+        f"{said.remembered_bytes_per_worker / 1e6:,.0f} MB of votes remembered by the one with most partitions",
+    )
     table.add_row("Kafka", f"{said.log_bytes / 1e6:,.0f} MB of disk on each replica for the peak")
     console.print(table, highlight=False)
