@@ -1,7 +1,7 @@
-"""How much of Redis a counted vote takes, and how long a script: `python -m bench.memory --votes 10000000`.
+"""How much memory a counted vote takes, in Redis and in a worker, and how long a script: `python -m bench.memory`.
 
-Redis alone, fed with chunks as a tally worker makes them. 3 % of the records are repeats of earlier vote ids; every voter
-uses all their votes.
+Redis alone, fed with chunks as a tally worker makes them, with ``PollMemory`` deciding them. 3 % of the records are repeats of
+earlier vote ids; every voter uses all their votes. At last a worker's memory is read from Redis, and must be the same.
 """
 
 import asyncio
@@ -13,7 +13,8 @@ from collections.abc import Iterator
 import typer
 
 from bench.measuring import console, report, settings_of, system
-from pipeline.domain.fold import Cell, Chunk, VoteGroup
+from pipeline.domain.fold import Cell, Chunk
+from pipeline.domain.memory import PollMemory
 from pipeline.domain.outcome import Outcome
 from pipeline.domain.partition import Answer
 from pipeline.domain.poll import Poll, PollId, open_poll
@@ -41,27 +42,30 @@ async def _fill(found: Settings, votes: int, votes_per_voter: int, steps: int) -
     for partition in range(found.partitions):
         await ledger.create(partition, 0)
     empty = (await client.info("memory"))["used_memory"]
-    chunks = [_chunks(partition, votes_per_voter) for partition in range(found.partitions)]
+    memories = [PollMemory(votes_per_voter) for _ in range(found.partitions)]
+    chunks = [_chunks(partition, memory) for partition, memory in enumerate(memories)]
     rows: list[dict[str, object]] = []
     counted = records = 0
     for step in range(1, steps + 1):
         await client.config_resetstat()
         before, started = records, time.monotonic()
         while counted < votes * step // steps:
-            reply = await ledger.apply(next(chunks[records // CHUNK_RECORDS % found.partitions]))
-            if reply.answer is not Answer.APPLIED or reply.decided[Outcome.DUPLICATE] < REPEATS:
+            chunk = next(chunks[records // CHUNK_RECORDS % found.partitions])
+            if (await ledger.apply(chunk)).answer is not Answer.APPLIED or chunk.outcomes[Outcome.DUPLICATE] < REPEATS:
                 raise SystemExit("WRONG: a repeat was counted; these figures count for nothing")
-            counted += reply.decided[Outcome.COUNTED]
+            counted += chunk.outcomes[Outcome.COUNTED]
             records += CHUNK_RECORDS
-        memory, script = await client.info("memory"), (await client.info("commandstats"))["cmdstat_evalsha"]
+        used, script = await client.info("memory"), (await client.info("commandstats"))["cmdstat_evalsha"]
         rows.append(
             {
                 "counted": counted,
-                "bytes_per_counted": (memory["used_memory"] - empty) / counted,
-                "used_mb": memory["used_memory"] / 1e6,
-                "resident_mb": memory["used_memory_rss"] / 1e6,
+                "bytes_per_counted": (used["used_memory"] - empty) / counted,
+                "used_mb": used["used_memory"] / 1e6,
+                "resident_mb": used["used_memory_rss"] / 1e6,
+                "worker_bytes_per_counted": sum(memory.nbytes for memory in memories) / counted,
                 "script_ms": script["usec_per_call"] / 1000,
                 "script_us_per_record": script["usec"] / (records - before),
+                "load_s": await _load(ledger, memories),
                 "seconds": time.monotonic() - started,
             }
         )
@@ -70,20 +74,42 @@ async def _fill(found: Settings, votes: int, votes_per_voter: int, steps: int) -
     return rows
 
 
-def _chunks(partition: int, votes_per_voter: int) -> Iterator[Chunk]:
+async def _load(ledger: Ledger, memories: list[PollMemory]) -> float:
+    """Read all ledgers as a worker does that begins; give the seconds that it took."""
+    seconds = 0.0
+    for partition, memory in enumerate(memories):
+        began = time.monotonic()
+        state = await ledger.load(partition)
+        seconds += time.monotonic() - began
+        if state is None or len(state.memory[POLL]) != len(memory):
+            raise SystemExit("WRONG: what was read is not what was remembered; these figures count for nothing")
+    return seconds
+
+
+def _chunks(partition: int, memory: PollMemory) -> Iterator[Chunk]:
     """Give one partition's chunks without end."""
-    rng = random.Random(partition)
+    rng, votes_per_voter = random.Random(partition), memory.votes_per_voter
     poll: list[Poll] = [open_poll(PollOpened(*POLL, 0, (Option("ada"), Option("bo")), votes_per_voter))]
-    cells, offset, fresh = [Cell("ada", 0), Cell("bo", 0)], 0, CHUNK_RECORDS - REPEATS
-    said = b""
+    offset, fresh, said = 0, CHUNK_RECORDS - REPEATS, b""
     while True:
         ids = rng.randbytes(16 * fresh)
         said = said or ids[: 16 * REPEATS]
         people = [voter for voter in _voters(rng, CHUNK_RECORDS // votes_per_voter + 1) for _ in range(votes_per_voter)]
-        group = VoteGroup(
-            POLL, 0, votes_per_voter, ids + said, people[:CHUNK_RECORDS], cells, rng.choices((0, 1), k=CHUNK_RECORDS)
+        decided = memory.decide(0, ids + said, people[:CHUNK_RECORDS])
+        outcomes = {Outcome.COUNTED: decided.counted, Outcome.DUPLICATE: decided.duplicate}
+        yield Chunk(
+            partition=partition,
+            first_offset=offset,
+            next_offset=offset + CHUNK_RECORDS,
+            clock_ms=0,
+            outcomes=outcomes,
+            poll_outcomes={POLL: outcomes},
+            counted={POLL: {Cell("ada", 0): decided.counted}},
+            edges={},
+            polls=poll,
+            remembered=[(POLL, decided.remembered)],
+            forgotten=[],
         )
-        yield Chunk(partition, offset, offset + CHUNK_RECORDS, 0, {}, {}, {}, [group], poll, [])
         offset, poll, said = offset + CHUNK_RECORDS, [], ids[-16 * REPEATS :]
 
 

@@ -165,7 +165,7 @@ async def appearances(settings: Settings, show_id: str, poll_id: str, vote_id: s
     for partition, offset in found:
         ((row,),) = await asyncio.to_thread(rows_of, settings, [(_OUTCOME, {"p": partition, "o": offset})])
         batch = await records_at(settings, partition, (offset, offset + 1))
-        (vote,) = decode_batch(batch.values)
+        (vote,) = decode_batch(batch.values).records
         if isinstance(vote, Vote):
             result.append(Appearance(partition, offset, row[0], vote))
     return result

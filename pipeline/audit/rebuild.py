@@ -19,7 +19,7 @@ async def fold_again(ledger: Ledger, partition: int, base: int, batches: AsyncIt
         UnavailableError: Redis does not answer. The ledger is incomplete then: repeat the command.
     """
     await ledger.reset(partition, base)
-    state = PartitionState(base)
+    state = PartitionState(base, base=base)
     async for batch in batches:
         if batch.first_offset != state.next_offset:
             raise LogNotDenseError(

@@ -1,32 +1,44 @@
-"""The fold of a batch: every decision that needs no memory of single votes.
+"""The fold of a batch: every rule, in one place.
 
 A partition's state is a function of its log before `next_offset`. ``fold`` takes a batch to a *chunk*: what the batch adds,
-in a form that a ledger applies all or nothing. The ledger then decides the rest (rules 8 to 10: repeats and limits),
-because only it remembers votes. Where the worker's state is lost or doubted, it is read from the ledger again.
+in a form that a ledger applies all or nothing. Where the worker's state is lost or doubted, it is read from the ledger
+again: the ledger has all of it, including what is remembered of single votes (``pipeline.domain.memory``).
 """
 
 from collections import Counter
-from collections.abc import Iterator, Mapping
-from typing import NamedTuple
+from collections.abc import Mapping
+from typing import Any, NamedTuple
 
 import msgspec
+import numpy as np
+from numpy.typing import NDArray
 
 from pipeline.domain.batch import RecordBatch
+from pipeline.domain.memory import PollMemory, Remembered
 from pipeline.domain.outcome import Outcome
 from pipeline.domain.poll import Poll, PollId, apply_marker
 from pipeline.domain.record import Marker, Vote, decode_batch
+from pipeline.domain.rules import RULES, Run
 
-MAX_AGE_MS = 60_000  # a vote cast longer than this before its append time is implausible
-MAX_AHEAD_MS = 5_000  # and one cast further than this after it
 MAX_EDGES = 1_000  # of a poll, whose last signs a partition's ledger keeps: the first ones in the order of its log
 
 
 class PartitionState(msgspec.Struct, frozen=True):
-    """What deciding needs to know of a partition's log before `next_offset`."""
+    """What deciding needs to know of a partition's log before `next_offset`.
+
+    `memory` is of the polls that are not final. It is not copied: ``fold`` moves it on.
+    """
 
     next_offset: int
     clock_ms: int = 0  # the latest append time so far; epochs of vote ids follow it, so they never run backwards
     polls: Mapping[PollId, Poll] = {}
+    memory: dict[PollId, PollMemory] = msgspec.field(default_factory=dict)
+    base: int = 0  # the first offset that was folded
+
+    def is_where(self, other: "PartitionState") -> bool:
+        """Tell whether it is at the same place of the log as another one: then their memories have the same content."""
+        mine = (self.base, self.next_offset, self.clock_ms, self.polls)
+        return mine == (other.base, other.next_offset, other.clock_ms, other.polls)
 
 
 class Cell(NamedTuple):
@@ -36,18 +48,6 @@ class Cell(NamedTuple):
     window_start: int  # ms since the epoch
 
 
-class VoteGroup(msgspec.Struct, frozen=True):
-    """Votes of one poll and one epoch that passed rules 1 to 7, in the order of the log."""
-
-    poll_id: PollId
-    epoch: int
-    votes_per_voter: int
-    vote_ids: bytes  # 16 bytes for each vote
-    voter_ids: list[str]
-    cells: list[Cell]
-    cell_of: list[int]  # for each vote, the index of its cell
-
-
 class Chunk(msgspec.Struct, frozen=True):
     """What a run of the log adds to its partition's ledger, all or nothing."""
 
@@ -55,18 +55,21 @@ class Chunk(msgspec.Struct, frozen=True):
     first_offset: int
     next_offset: int
     clock_ms: int
-    outcomes: Mapping[Outcome, int]  # of the records that are decided here
+    outcomes: Mapping[Outcome, int]  # of all records
     poll_outcomes: Mapping[PollId, Mapping[Outcome, int]]  # the same, of polls that were open by then
+    counted: Mapping[PollId, Mapping[Cell, int]]
     edges: Mapping[
         PollId, Mapping[str, int]
     ]  # edge id -> append time of its last vote; as `poll_outcomes`, all of them
-    groups: list[VoteGroup]
     polls: list[Poll]  # polls whose state changed, as it is at the end of the chunk
+    remembered: list[tuple[PollId, Remembered]]
     forgotten: list[tuple[PollId, int]]  # epochs of vote ids that no later record can meet
 
 
 def fold(state: PartitionState, batch: RecordBatch) -> tuple[PartitionState, Chunk]:
     """Decide a batch that begins at the state's next offset; give the state after it, and what it adds.
+
+    The state before is used up: its memory is now that of the state after.
 
     Raises:
         ValueError: the batch begins elsewhere. That is the caller's fault, never a record's.
@@ -82,69 +85,152 @@ class _Folding:
     """The working memory of one fold."""
 
     def __init__(self, state: PartitionState) -> None:
-        self.clock_ms = state.clock_ms
+        self.base, self.clock_ms = state.base, state.clock_ms
         self.before = state.polls
         self.polls = dict(state.polls)
+        self.memory = state.memory
         self.edges: dict[PollId, dict[str, int]] = {}
-        self.gates: dict[tuple[str, str], Gate] = {poll_id: self.gate(poll) for poll_id, poll in state.polls.items()}
         self.outcomes: Counter[Outcome] = Counter()
         self.poll_outcomes: dict[PollId, Counter[Outcome]] = {}
-        self.groups: dict[tuple[PollId, int], _Group] = {}
+        self.counted: dict[PollId, Counter[Cell]] = {}
+        self.remembered: list[tuple[PollId, Remembered]] = []
         self.forgotten: list[tuple[PollId, int]] = []
 
     def records(self, batch: RecordBatch) -> None:
-        decoded = decode_batch(batch.values)
-        gate_of = self.gates.get
-        for record, key, append_ms in zip(decoded, batch.keys, batch.append_times, strict=True):
-            if append_ms > self.clock_ms:  # noqa: PLR1730  # a call of max for each record is a tenth of this loop
-                self.clock_ms = append_ms
-            if isinstance(record, Vote):
-                gate = gate_of((record.show_id, record.poll_id))
-                if gate is not None:
-                    gate.edges[record.edge_id] = append_ms
-                outcome = refusal(record, key, append_ms, gate)
-                if outcome is None:
-                    self.group(gate).append(record)  # type: ignore[arg-type]  # without a gate the vote was refused
-                else:
-                    self.refuse(outcome, gate)
-            elif record is None:
-                self.outcomes[Outcome.MALFORMED] += 1
-            else:
-                self.marker(record)
+        """Decide records, as many votes in one go as lie before a marker that changes a poll."""
+        records, kinds, numbers = decode_batch(batch.values)
+        times = np.array(batch.append_times, np.int64)
+        clocks = np.maximum.accumulate(np.maximum(times, self.clock_ms))
+        is_vote = np.array([type(record) is Vote for record in records], np.bool_)
+        kind_of = np.zeros(len(records), np.int64)
+        kind_of[is_vote] = numbers
+        begin = 0
 
-    def refuse(self, outcome: Outcome, gate: "Gate | None") -> None:
-        self.outcomes[outcome] += 1
-        if gate is not None:
-            self.poll_outcomes.setdefault(gate.poll.id, Counter())[outcome] += 1
+        def run(end: int) -> None:
+            places = is_vote[begin:end].nonzero()[0] + begin
+            votes: Any = records
+            keys: Any = batch.keys
+            if len(places) < len(records):
+                votes, keys = ([column[place] for place in places.tolist()] for column in (records, batch.keys))
+            if votes:
+                self.votes(Run(votes, keys, times[places], clocks[places], kinds, kind_of[places]))
 
-    def marker(self, marker: Marker) -> None:
-        self.outcomes[Outcome.MARKER] += 1
+        for place in (~is_vote).nonzero()[0].tolist():
+            record: Any = records[place]
+            self.outcomes[Outcome.MALFORMED if record is None else Outcome.MARKER] += 1
+            if record is not None and self.moves(record):
+                run(place)
+                begin = place
+                self.move(record)
+        run(len(records))
+        self.clock_ms = int(clocks[-1]) if len(records) else self.clock_ms
+        self.forget()
+
+    def moves(self, marker: Marker) -> bool:
+        """Tell whether a marker changes its poll: most repeat what was said before."""
+        poll = self.polls.get(PollId(marker.show_id, marker.poll_id))
+        return apply_marker(poll, marker) is not poll
+
+    def move(self, marker: Marker) -> None:
         poll_id = PollId(marker.show_id, marker.poll_id)
         poll = apply_marker(self.polls.get(poll_id), marker)
-        if poll is not None and poll is not self.polls.get(poll_id):
-            self.polls[poll_id] = poll
-            self.gates[poll_id] = self.gate(poll)
+        assert poll is not None  # noqa: S101  # it changes
+        if poll_id not in self.polls:
+            self.memory[poll_id] = PollMemory(poll.rules.votes_per_voter)
+        self.polls[poll_id] = poll
 
-    def gate(self, poll: Poll) -> "Gate":
-        return Gate(poll, self.edges.setdefault(poll.id, {}))
+    def votes(self, run: Run) -> None:
+        """Decide votes between which no poll changes."""
+        refusals = run.refusals(self.polls)
+        for place in refusals.nonzero()[0].tolist():
+            self.refuse(RULES[refusals[place]], run.polls[run.kind_of[place]])
+        self.hear(run)
+        numbers = {poll_id: number for number, poll_id in enumerate(dict.fromkeys(run.polls))}
+        poll_of = np.array([numbers[poll_id] for poll_id in run.polls]).take(run.kind_of)
+        for poll_id in filter(self.polls.__contains__, numbers):
+            places = ((refusals == 0) & (poll_of == numbers[poll_id])).nonzero()[0]
+            if len(places):
+                self.count(run, poll_id, places)
 
-    def group(self, gate: "Gate") -> list[Vote]:
-        """Give the votes of the group that a vote belongs to now."""
-        epoch = self.clock_ms // gate.horizon_ms if gate.horizon_ms else 0
-        if gate.votes is None or gate.epoch != epoch:
-            gate.epoch, gate.votes = epoch, self.begin_group(gate.poll.id, epoch)
-        return gate.votes
+    def refuse(self, outcome: Outcome, poll_id: PollId) -> None:
+        self.outcomes[outcome] += 1
+        if poll_id in self.polls:
+            self.poll_outcomes.setdefault(poll_id, Counter())[outcome] += 1
 
-    def begin_group(self, poll_id: PollId, epoch: int) -> list[Vote]:
+    def hear(self, run: Run) -> None:
+        """Note when edges sent their last votes for each poll, whatever became of these."""
+        places = np.arange(len(run.kind_of))
+        first = np.full(len(run.kinds), -1, np.int64)
+        first[run.kind_of[::-1]] = places[::-1]  # of one kind's places the last that is written stays
+        last = np.full(len(run.kinds), -1, np.int64)
+        last[run.kind_of] = places
+        for number in first.argsort().tolist():
+            if first[number] >= 0 and run.polls[number] in self.polls:
+                edges = self.edges.setdefault(run.polls[number], {})
+                edges.setdefault(run.kinds[number].edge_id, 0)  # in the order in which they are heard first
+        for number in last.argsort().tolist():
+            if last[number] >= 0 and run.polls[number] in self.polls:
+                self.edges[run.polls[number]][run.kinds[number].edge_id] = int(run.append_times[last[number]])
+
+    def count(self, run: Run, poll_id: PollId, places: NDArray[np.int64]) -> None:
+        """Apply rules 8 to 10 to votes for a poll that have passed the others, epoch by epoch."""
+        horizon_ms = self.polls[poll_id].rules.dedupe_horizon_ms
+        if horizon_ms is None:
+            self.count_in(0, run, poll_id, places)
+            return
+        epochs = run.clocks[places] // horizon_ms
+        for epoch in np.unique(epochs).tolist():  # clocks do not step back
+            self.begin_epoch(poll_id, epoch)
+            self.count_in(epoch, run, poll_id, places[epochs == epoch])
+
+    def begin_epoch(self, poll_id: PollId, epoch: int) -> None:
         poll = self.polls[poll_id]
         if epoch > poll.epoch:
             # The epochs that a later vote can meet are its own and the one before: all older ones are forgotten.
-            self.forgotten += [(poll_id, old) for old in (poll.epoch - 1, poll.epoch) if 0 <= old < epoch - 1]
+            self.forgotten += [(poll_id, old) for old in poll.epochs if old < epoch - 1]
             self.polls[poll_id] = msgspec.structs.replace(poll, epoch=epoch)
-        return self.groups.setdefault((poll_id, epoch), _Group(poll)).votes
+
+    def count_in(self, epoch: int, run: Run, poll_id: PollId, places: NDArray[np.int64]) -> None:
+        votes, voter_ids = run.votes, run.voter_ids
+        if len(places) < len(votes):
+            votes, voter_ids = ([column[place] for place in places.tolist()] for column in (votes, voter_ids))
+        vote_ids = bytes.fromhex("".join([vote.vote_id for vote in votes]).replace("-", ""))
+        decided = self.memory[poll_id].decide(epoch, vote_ids, voter_ids)
+        self.remembered.append((poll_id, decided.remembered))
+        of_poll = self.poll_outcomes.setdefault(poll_id, Counter())
+        for outcome, number in (
+            (Outcome.COUNTED, decided.counted),
+            (Outcome.DUPLICATE, decided.duplicate),
+            (Outcome.OVER_LIMIT, decided.over_limit),
+        ):
+            if number:
+                self.outcomes[outcome] += number
+                of_poll[outcome] += number
+        cells = self.cells(run, places[decided.is_counted], self.polls[poll_id].rules.window_ms)
+        self.counted.setdefault(poll_id, Counter()).update(cells)
+
+    def cells(self, run: Run, places: NDArray[np.int64], window_ms: int) -> Counter[Cell]:
+        """Count votes by option and window."""
+        cells: Counter[Cell] = Counter()
+        if len(places):
+            windows = run.cast_at[places] // window_ms
+            first = int(windows.min())
+            span = int(windows.max()) - first + 1
+            codes, numbers = np.unique(run.kind_of[places] * span + (windows - first), return_counts=True)
+            for code, number in zip(codes.tolist(), numbers.tolist(), strict=True):
+                kind, window = divmod(code, span)
+                cells[Cell(run.kinds[kind].option_id, (first + window) * window_ms)] += number
+        return cells
+
+    def forget(self) -> None:
+        for poll_id, epoch in self.forgotten:
+            self.memory[poll_id].forget(epoch)
+        for poll_id, poll in self.polls.items():
+            if poll.final:  # every later vote is late before it could be a repeat: nothing asks for these again
+                self.memory.pop(poll_id, None)
 
     def state(self, next_offset: int) -> PartitionState:
-        return PartitionState(next_offset, self.clock_ms, self.polls)
+        return PartitionState(next_offset, self.clock_ms, self.polls, self.memory, self.base)
 
     def chunk(self, batch: RecordBatch) -> Chunk:
         return Chunk(
@@ -154,70 +240,9 @@ class _Folding:
             clock_ms=self.clock_ms,
             outcomes=self.outcomes,
             poll_outcomes=self.poll_outcomes,
-            edges={poll_id: edges for poll_id, edges in self.edges.items() if edges},
-            groups=[group.finish(epoch) for (_, epoch), group in self.groups.items()],
+            counted=self.counted,
+            edges=self.edges,
             polls=[poll for poll_id, poll in self.polls.items() if poll is not self.before.get(poll_id)],
+            remembered=self.remembered,
             forgotten=self.forgotten,
         )
-
-
-class Gate:
-    """What a poll asks of a vote, laid out for the inner loop; and, in a fold, what its votes leave behind."""
-
-    __slots__ = ("edges", "ends_at", "epoch", "horizon_ms", "opened_at", "option_ids", "poll", "votes")
-
-    def __init__(self, poll: Poll, edges: dict[str, int]) -> None:
-        self.poll = poll
-        self.edges = edges
-        self.option_ids = poll.option_ids
-        self.opened_at = poll.rules.opened_at
-        self.ends_at = poll.ends_at
-        self.horizon_ms = poll.rules.dedupe_horizon_ms or 0
-        self.epoch = -1
-        self.votes: list[Vote] | None = None
-
-
-def refusal(vote: Vote, key: bytes | None, append_ms: int, gate: Gate | None) -> Outcome | None:
-    """Apply rules 3 to 7 to a well-formed vote. None: it goes on to the ledger."""
-    cast_at = vote.cast_at
-    if key != vote.voter_id.encode():
-        return Outcome.WRONG_KEY
-    if gate is None or cast_at < gate.opened_at:
-        return Outcome.POLL_NOT_OPEN
-    if vote.option_id not in gate.option_ids:
-        return Outcome.UNKNOWN_OPTION
-    if cast_at >= gate.ends_at:
-        return Outcome.LATE
-    if not append_ms - MAX_AGE_MS <= cast_at <= append_ms + MAX_AHEAD_MS:
-        return Outcome.IMPLAUSIBLE_TIME
-    return None
-
-
-class _Group:
-    """A vote group while it grows."""
-
-    def __init__(self, poll: Poll) -> None:
-        self.poll = poll
-        self.votes: list[Vote] = []
-
-    def finish(self, epoch: int) -> VoteGroup:
-        votes, size_ms = self.votes, self.poll.rules.window_ms
-        # A vote's window is spelt out here: a call for each vote would cost as much as all the rest of this function.
-        starts = [vote.cast_at - vote.cast_at % size_ms for vote in votes]
-        cells = list(zip([vote.option_id for vote in votes], starts, strict=True))
-        index = {cell: number for number, cell in enumerate(dict.fromkeys(cells))}
-        return VoteGroup(
-            poll_id=self.poll.id,
-            epoch=epoch,
-            votes_per_voter=self.poll.rules.votes_per_voter,
-            vote_ids=bytes.fromhex("".join([vote.vote_id for vote in votes]).replace("-", "")),
-            voter_ids=[vote.voter_id for vote in votes],
-            cells=[Cell(*cell) for cell in index],
-            cell_of=list(map(index.__getitem__, cells)),
-        )
-
-
-def votes_in(group: VoteGroup) -> Iterator[tuple[bytes, str, Cell]]:
-    """Give each vote of a group: its id (16 bytes), its voter, its cell."""
-    for index, (voter_id, cell) in enumerate(zip(group.voter_ids, group.cell_of, strict=True)):
-        yield group.vote_ids[16 * index : 16 * index + 16], voter_id, group.cells[cell]

@@ -1,15 +1,17 @@
 """A partition's ledger in plain Python: what the Lua script of ``pipeline.ledger`` does, for all to read.
 
-It is the fold's other half (rules 8 to 10) as a pure object. Tests and simulations use it as the model; one suite of
-contracts runs on it and on the real Redis, so that what is shown of the one holds for the other.
+Tests and simulations use it as the model; one suite of contracts runs on it and on the real Redis, so that what is shown
+of the one holds for the other.
 """
 
 from collections import Counter
 from collections.abc import Mapping
+from copy import deepcopy
 from dataclasses import dataclass, field
 from enum import StrEnum
 
-from pipeline.domain.fold import MAX_EDGES, Cell, Chunk, PartitionState, VoteGroup, votes_in
+from pipeline.domain.fold import MAX_EDGES, Cell, Chunk, PartitionState
+from pipeline.domain.memory import PollMemory
 from pipeline.domain.outcome import Outcome
 from pipeline.domain.poll import Poll, PollId
 
@@ -32,8 +34,10 @@ class PollTally:
     cells: Counter[Cell] = field(default_factory=Counter)
     outcomes: Counter[Outcome] = field(default_factory=Counter)  # of records after the opening marker
     edges: dict[str, int] = field(default_factory=dict)  # edge id -> append time of its last record of these, ms
-    votes_of: Counter[str] = field(default_factory=Counter)  # voter id -> counted votes
-    seen: dict[int, set[bytes]] = field(default_factory=dict)  # epoch -> vote ids
+    memory: PollMemory = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.memory = PollMemory(self.poll.rules.votes_per_voter)
 
 
 @dataclass
@@ -44,6 +48,10 @@ class PartitionTally:
     clock_ms: int = 0
     outcomes: Counter[Outcome] = field(default_factory=Counter)
     polls: dict[PollId, PollTally] = field(default_factory=dict)
+    base: int = field(init=False)  # the first offset that was folded
+
+    def __post_init__(self) -> None:
+        self.base = self.next_offset
 
     def apply(self, chunk: Chunk) -> Answer:
         """Take a chunk, all or nothing."""
@@ -57,35 +65,29 @@ class PartitionTally:
         self.outcomes.update(chunk.outcomes)
         for poll_id, outcomes in chunk.poll_outcomes.items():
             self.polls[poll_id].outcomes.update(outcomes)
+        for poll_id, cells in chunk.counted.items():
+            self._count(self.polls[poll_id], cells)
         for poll_id, edges in chunk.edges.items():
             self._hear(self.polls[poll_id].edges, edges)
-        for group in chunk.groups:
-            self._count(group)
+        for poll_id, remembered in chunk.remembered:
+            self.polls[poll_id].memory.recall(remembered)
         self._forget(chunk)
         return Answer.APPLIED
 
     def state(self) -> PartitionState:
         """Give what ``fold`` needs to go on from here."""
         return PartitionState(
-            self.next_offset, self.clock_ms, {poll_id: tally.poll for poll_id, tally in self.polls.items()}
+            self.next_offset,
+            self.clock_ms,
+            {poll_id: tally.poll for poll_id, tally in self.polls.items()},
+            {poll_id: deepcopy(tally.memory) for poll_id, tally in self.polls.items() if not tally.poll.final},
+            self.base,
         )
 
-    def _count(self, group: VoteGroup) -> None:
-        tally = self.polls[group.poll_id]
-        now, before = tally.seen.setdefault(group.epoch, set()), tally.seen.get(group.epoch - 1, set())
-        for vote_id, voter_id, cell in votes_in(group):
-            if vote_id in now or vote_id in before:
-                outcome = Outcome.DUPLICATE
-            elif tally.votes_of[voter_id] >= group.votes_per_voter:
-                outcome = Outcome.OVER_LIMIT
-            else:
-                outcome = Outcome.COUNTED
-                tally.votes_of[voter_id] += 1
-                tally.totals[cell.option_id] += 1
-                tally.cells[cell] += 1
-            now.add(vote_id)
-            tally.outcomes[outcome] += 1
-            self.outcomes[outcome] += 1
+    def _count(self, tally: PollTally, cells: Mapping[Cell, int]) -> None:
+        tally.cells.update(cells)
+        for cell, votes in cells.items():
+            tally.totals[cell.option_id] += votes
 
     def _hear(self, known: dict[str, int], edges: Mapping[str, int]) -> None:
         for edge_id, append_ms in edges.items():
@@ -94,8 +96,7 @@ class PartitionTally:
 
     def _forget(self, chunk: Chunk) -> None:
         for poll_id, epoch in chunk.forgotten:
-            self.polls[poll_id].seen.pop(epoch, None)
+            self.polls[poll_id].memory.forget(epoch)
         for poll in chunk.polls:
-            if poll.final:  # every later vote is late before it could be a repeat: nothing asks for these again
-                self.polls[poll.id].seen.clear()
-                self.polls[poll.id].votes_of.clear()
+            if poll.final:
+                self.polls[poll.id].memory = PollMemory(poll.rules.votes_per_voter)

@@ -57,6 +57,11 @@ class Poll(msgspec.Struct, frozen=True):
         return Status.OPEN if self.closed_at is None else Status.CLOSING
 
     @property
+    def epochs(self) -> tuple[int, ...]:
+        """The epochs of vote ids that a later vote can meet."""
+        return (self.epoch - 1, self.epoch) if self.epoch else (0,)
+
+    @property
     def ends_at(self) -> int:
         """The instant from which a vote's `cast_at` is late: none is far ahead, and in a final poll all are."""
         if self.final:

@@ -8,8 +8,11 @@ same to publishers.
 
 import re
 import string
-from collections.abc import Callable, Iterable, Sequence
-from typing import Annotated, Literal
+from collections import defaultdict
+from collections.abc import Callable, Collection, Iterable, Sequence
+from itertools import count
+from operator import attrgetter
+from typing import Annotated, Literal, NamedTuple
 
 import msgspec
 import orjson
@@ -53,6 +56,19 @@ class Vote(msgspec.Struct, frozen=True, gc=False, tag_field="type", tag="vote", 
     cast_at: Instant
     edge_id: str
     channel: str
+
+
+class Kind(NamedTuple):
+    """What a vote is for, and where it comes from: in a batch there are few of these, so each is looked at once."""
+
+    show_id: str
+    poll_id: str
+    option_id: str
+    edge_id: str
+    channel: str
+
+
+_kind_of = attrgetter(*Kind._fields)
 
 
 class Option(msgspec.Struct, frozen=True):
@@ -144,11 +160,19 @@ _KINDS: dict[object, type[Record]] = {
 
 def decode(value: bytes | None) -> Record | None:
     """Read one value. None: it is malformed."""
-    return decode_batch([value])[0]
+    return decode_batch([value]).records[0]
 
 
-def decode_batch(values: Sequence[bytes | None]) -> list[Record | None]:
-    """Read the values of a batch. None stands for a malformed one.
+class Decoded(NamedTuple):
+    """The values of a batch as records; None stands for a malformed one."""
+
+    records: list[Record | None]
+    kinds: list[Kind]  # of the votes among them, in the order in which they occur first
+    kind_of: list[int]  # of each vote, the index of its kind
+
+
+def decode_batch(values: Sequence[bytes | None]) -> Decoded:
+    """Read the values of a batch.
 
     Ordinary votes are read in one call that only stops at what is something else; and the ids of all votes are checked in
     a few calls. Only when one of those is wrong are they looked at singly.
@@ -163,9 +187,20 @@ def decode_batch(values: Sequence[bytes | None]) -> list[Record | None]:
     if max(map(len, filter(None, values)), default=0) > MAX_VALUE_BYTES:
         records = [record if _is_moderate(value) else None for record, value in zip(records, values, strict=True)]
     votes = [record for record in records if type(record) is Vote]
-    if _are_valid(votes):
-        return records
-    return [None if type(record) is Vote and not _are_valid((record,)) else record for record in records]
+    kinds, kind_of = _kinds(votes)
+    if not _are_valid(votes, kinds):
+        records = [
+            None if type(record) is Vote and not _are_valid((record,), _kinds((record,))[0]) else record
+            for record in records
+        ]
+        kinds, kind_of = _kinds([record for record in records if type(record) is Vote])
+    return Decoded(records, [Kind(*kind) for kind in kinds], kind_of)
+
+
+def _kinds(votes: Iterable[Vote]) -> tuple[Collection[tuple[str, ...]], list[int]]:
+    numbers: defaultdict[tuple[str, ...], int] = defaultdict(count().__next__)
+    kind_of = list(map(numbers.__getitem__, map(_kind_of, votes)))
+    return numbers.keys(), kind_of
 
 
 def _decode_open(value: bytes | None) -> Record | None:
@@ -191,12 +226,11 @@ def _is_moderate(value: bytes | None) -> bool:
     return value is None or (len(value) <= MAX_VALUE_BYTES and value.count(b"{") + value.count(b"[") <= MAX_BRACKETS)
 
 
-def _are_valid(votes: Sequence[Vote]) -> bool:
+def _are_valid(votes: Sequence[Vote], kinds: Collection[tuple[str, ...]]) -> bool:
     return (
         _are_voters([vote.voter_id for vote in votes])
         and _are_uuids([vote.vote_id for vote in votes])
-        # Few of these differ in a batch, so each is looked at once.
-        and all(map(_are_ids, {(v.show_id, v.poll_id, v.option_id, v.edge_id, v.channel) for v in votes}))
+        and all(map(_are_ids, kinds))
     )
 
 

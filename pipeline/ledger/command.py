@@ -1,25 +1,19 @@
-"""A chunk as the script takes it: the keys it touches, a msgpack blob that names them by index, vote ids and voters."""
+"""A chunk as the script takes it: the keys it touches, a msgpack blob that names them by index, and what is remembered."""
 
-from base64 import urlsafe_b64decode
-from collections.abc import Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import msgspec
 
-from pipeline.domain.fold import MAX_EDGES, Chunk, VoteGroup
-from pipeline.domain.poll import Poll, PollId
+from pipeline.domain.fold import MAX_EDGES, Cell, Chunk
+from pipeline.domain.memory import VOTER_BYTES
+from pipeline.domain.outcome import Outcome
+from pipeline.domain.poll import Poll
 from pipeline.domain.void import Void
 from pipeline.ledger.keys import FORMAT, Keys, poll_name
 
-# A script unpacks up to two arguments for each vote, and Lua's stack in Redis ends at 8,000.
+# A script unpacks up to two arguments for each edge, one of which each record may name, and Lua's stack in Redis ends at 8,000.
 MAX_RECORDS = 3000
-
-# A bucket that has grown to this size takes no more: what belongs there stands apart, in a set or hash of single entries. So
-# neither a long poll nor a choice of ids can make a script slow: Redis' Lua hashes every byte of each bucket that it reads, at
-# some 2 ns. With even ids that begins past two million votes of a poll in one partition.
-FULL_BUCKET_BYTES = 500
-
-LONGEST_PACKED_VOTER = 22  # characters; 6 bits each and a 1 before them fit into 17 bytes
 
 _encode = msgspec.msgpack.Encoder().encode
 
@@ -59,45 +53,70 @@ def command(topic: str, chunk: Chunk) -> tuple[list[str], list[bytes]]:
     names, key = Keys(topic, chunk.partition), _KeyList()
     key(names.head, "hash")
     key(names.polls, "set")
+    lists: list[int] = []
+    content: list[bytes] = []
+    for poll_id, remembered in chunk.remembered:
+        for name, packed in (
+            (names.ids(poll_id, remembered.epoch), remembered.vote_ids),
+            *((names.voters(poll_id, size), voters) for size, voters in remembered.voters.items()),
+        ):
+            if packed:
+                lists.append(key(name, "list"))
+                content.append(packed)
     blob = {
         "format": FORMAT,
         "first_offset": chunk.first_offset,
         "next_offset": chunk.next_offset,
         "clock_ms": chunk.clock_ms,
-        "outcomes": chunk.outcomes,
         "polls": [_poll(poll, names, key) for poll in chunk.polls],
-        "poll_outcomes": [
-            {"key": key(names.poll(poll_id), "hash"), "outcomes": outcomes}
-            for poll_id, outcomes in chunk.poll_outcomes.items()
+        "numbers": [
+            {"key": key(names.head, "hash"), "more": _outcomes(chunk.outcomes)},
+            *(
+                {"key": key(names.poll(poll_id), "hash"), "more": _outcomes(outcomes)}
+                for poll_id, outcomes in chunk.poll_outcomes.items()
+            ),
+            *(
+                {"key": key(names.poll(poll_id), "hash"), "more": _totals(cells)}
+                for poll_id, cells in chunk.counted.items()
+            ),
+            *(
+                {"key": key(names.windows(poll_id), "hash"), "more": _windows(cells)}
+                for poll_id, cells in chunk.counted.items()
+            ),
         ],
         "edges": [
             {"key": key(names.edges(poll_id), "hash"), "ids": list(edges), "times": list(map(str, edges.values()))}
             for poll_id, edges in chunk.edges.items()
         ],
         "max_edges": MAX_EDGES,
-        "groups": [_group(group, names, key) for group in chunk.groups],
-        "forgotten": [index for poll_id, epoch in chunk.forgotten for index in _ids(poll_id, epoch, names, key)]
+        "remembered": lists,
+        "votes_of": [
+            {"key": key(names.votes_of(poll_id), "hash"), "votes": remembered.votes_of}
+            for poll_id, remembered in chunk.remembered
+            if remembered.votes_of
+        ],
+        "forgotten": [key(names.ids(poll_id, epoch), "list") for poll_id, epoch in chunk.forgotten]
         + [index for poll in chunk.polls if poll.final for index in _memory(poll, names, key)],
         "types": key.types,  # last: the list is complete only now
     }
-    # Redis' msgpack knows no binary type: the ids stand beside the blob, two strings for each group.
-    ids = [packed for group in chunk.groups for packed in (group.vote_ids, pack_voters(group.voter_ids))]
-    return list(key.index), [_encode(blob), *ids]
+    # Redis' msgpack knows no binary type: what is remembered stands beside the blob.
+    return list(key.index), [_encode(blob), *content]
 
 
-def pack_voters(voter_ids: Sequence[str]) -> bytes:
-    """Write voter ids in 18 bytes each: a zero byte and then, right-aligned, a 1 and the 6 bits of each character.
+def _outcomes(outcomes: Mapping[Outcome, int]) -> dict[str, int]:
+    return {f"outcome:{outcome}": number for outcome, number in outcomes.items() if number}
 
-    The alphabet of voter ids is that of base64url; the 1 tells where an id begins, so no two have the same bytes. Ids of
-    more than ``LONGEST_PACKED_VOTER`` characters do not fit, and are all zeros here.
-    """
-    if set(map(len, voter_ids)) == {LONGEST_PACKED_VOTER}:  # as the edge makes them
-        return urlsafe_b64decode("AB" + "AB".join(voter_ids))
-    return urlsafe_b64decode(
-        "".join(
-            [("B" + voter_id if len(voter_id) <= LONGEST_PACKED_VOTER else "").rjust(24, "A") for voter_id in voter_ids]
-        )
-    )
+
+def _totals(cells: Mapping[Cell, int]) -> dict[str, int]:
+    totals: dict[str, int] = {}
+    for cell, votes in cells.items():
+        field = f"total:{cell.option_id}"
+        totals[field] = totals.get(field, 0) + votes
+    return totals
+
+
+def _windows(cells: Mapping[Cell, int]) -> dict[str, int]:
+    return {f"{cell.window_start}/{cell.option_id}": votes for cell, votes in cells.items()}
 
 
 def _poll(poll: Poll, names: Keys, key: _KeyList) -> dict[str, Any]:
@@ -110,57 +129,10 @@ def _poll(poll: Poll, names: Keys, key: _KeyList) -> dict[str, Any]:
     }
 
 
-def _group(group: VoteGroup, names: Keys, key: _KeyList) -> dict[str, Any]:
-    poll_id: PollId = group.poll_id
-    ids, more_ids = _ids(poll_id, group.epoch, names, key)
-    ids_before, more_ids_before = _ids(poll_id, group.epoch - 1, names, key) if group.epoch else (0, 0)
-    voters, more_voters = _voters(poll_id, names, key)
-    return {
-        "poll": key(names.poll(poll_id), "hash"),
-        "windows": key(names.windows(poll_id), "hash"),
-        "ids": ids,
-        "more_ids": more_ids,
-        "ids_before": ids_before,
-        "more_ids_before": more_ids_before,
-        "voters": voters,
-        "more_voters": more_voters,
-        "horizon": group.epoch > 0,
-        "full_bytes": FULL_BUCKET_BYTES,
-        "votes_per_voter": group.votes_per_voter,
-        "count_bytes": count_bytes(group.votes_per_voter),
-        "size": len(group.voter_ids),
-        "long_voters": _long_voters(group.voter_ids),
-        "cells": group.cells,
-        "cell_of": group.cell_of,
-    }
-
-
-def _long_voters(voter_ids: Sequence[str]) -> dict[int, str]:
-    """Give those that are not packed, by their place in the group, from 1."""
-    if max(map(len, voter_ids)) <= LONGEST_PACKED_VOTER:
-        return {}
-    return {place: voter for place, voter in enumerate(voter_ids, start=1) if len(voter) > LONGEST_PACKED_VOTER}
-
-
-def count_bytes(votes_per_voter: int) -> int:
-    """Give the size of a voter's count of votes: none where a voter has one vote and either stands there or does not."""
-    if votes_per_voter == 1:
-        return 0
-    return 1 if votes_per_voter < 1 << 8 else 3
-
-
-def _ids(poll_id: PollId, epoch: int, names: Keys, key: _KeyList) -> tuple[int, int]:
-    return key(names.ids(poll_id, epoch), "hash"), key(names.more_ids(poll_id, epoch), "set")
-
-
-def _voters(poll_id: PollId, names: Keys, key: _KeyList) -> tuple[int, int]:
-    return key(names.voters(poll_id), "hash"), key(names.more_voters(poll_id), "hash")
-
-
 def _memory(poll: Poll, names: Keys, key: _KeyList) -> list[int]:
     """Name what remembers single votes of a poll: after its final marker every vote is late, so nothing asks again."""
     return [
-        *_ids(poll.id, poll.epoch, names, key),
-        *(_ids(poll.id, poll.epoch - 1, names, key) if poll.epoch else ()),
-        *_voters(poll.id, names, key),
+        *(key(names.ids(poll.id, epoch), "list") for epoch in poll.epochs),
+        *(key(names.voters(poll.id, size), "list") for size in VOTER_BYTES.values()),
+        key(names.votes_of(poll.id), "hash"),
     ]

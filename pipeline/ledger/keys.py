@@ -2,7 +2,7 @@
 
 from pipeline.domain.poll import PollId
 
-FORMAT = 2  # of the keys and fields of a ledger; another one is another layout
+FORMAT = 3  # of the keys and fields of a ledger; another one is another layout
 
 
 class Keys:
@@ -25,21 +25,17 @@ class Keys:
         """Name the hash of when each edge's last vote for a poll was appended."""
         return f"{self.slot}:edges:{poll_name(poll_id)}"
 
-    def voters(self, poll_id: PollId) -> str:
-        """Name the hash of how many votes of each voter are counted, in buckets."""
-        return f"{self.slot}:voters:{poll_name(poll_id)}"
-
-    def more_voters(self, poll_id: PollId) -> str:
-        """Name the hash of the same for voters that are in no bucket."""
-        return f"{self.slot}:more-voters:{poll_name(poll_id)}"
-
     def ids(self, poll_id: PollId, epoch: int) -> str:
-        """Name the hash of the vote ids that came in an epoch, in buckets."""
+        """Name the list of the vote ids that came in an epoch."""
         return f"{self.slot}:ids:{poll_name(poll_id)}/{epoch}"
 
-    def more_ids(self, poll_id: PollId, epoch: int) -> str:
-        """Name the set of those that are in no bucket."""
-        return f"{self.slot}:more-ids:{poll_name(poll_id)}/{epoch}"
+    def voters(self, poll_id: PollId, size: int) -> str:
+        """Name the list of the voters of counted votes whose ids are packed in so many bytes."""
+        return f"{self.slot}:voters:{poll_name(poll_id)}/{size}"
+
+    def votes_of(self, poll_id: PollId) -> str:
+        """Name the hash of how many votes are counted of each voter, where a poll allows so many that they are not listed."""
+        return f"{self.slot}:votes-of:{poll_name(poll_id)}"
 
 
 def poll_name(poll_id: PollId) -> str:

@@ -1,14 +1,16 @@
 """The writer's side of the ledgers: load a partition's state, create a ledger, apply a chunk."""
 
-from collections.abc import Mapping
+import asyncio
+from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from importlib.resources import files
+from typing import Any
 
 import msgspec
 from redis.asyncio import Redis
 
 from pipeline.domain.fold import Chunk, PartitionState
-from pipeline.domain.outcome import Outcome
+from pipeline.domain.memory import VOTER_BYTES, PollMemory, Remembered
 from pipeline.domain.partition import Answer
 from pipeline.domain.poll import Poll, open_poll
 from pipeline.domain.record import PollOpened
@@ -34,17 +36,17 @@ end
 return 1
 """
 
-
-_DECIDED = (Outcome.COUNTED, Outcome.DUPLICATE, Outcome.OVER_LIMIT)
+RECALLED_ENTRIES = 10  # whose content is taken in at once, which takes some milliseconds
+SCANNED_FIELDS = 1000
+PAGE_ENTRIES = 200  # of a list that are read in one call: each has what a chunk added, mostly up to 51 kB
 
 
 @dataclass(frozen=True)
 class Reply:
-    """What the ledger said of a chunk: `decided` are its own outcomes (rules 8 to 10), when it was applied."""
+    """What the ledger said of a chunk."""
 
     answer: Answer
     next_offset: int  # the ledger's; -1: there is no ledger
-    decided: Mapping[Outcome, int]
 
 
 class Ledger:
@@ -63,30 +65,83 @@ class Ledger:
             found = await self._client.hget(Keys(self._topic, partition).head, "next_offset")
         return None if found is None else int(found)
 
-    async def load(self, partition: int) -> PartitionState | None:
+    async def load(self, partition: int, kept: PartitionState | None = None) -> PartitionState | None:
         """Read what the fold needs to go on; None: there is no ledger.
+
+        Where the ledger is at the place of a state that was `kept`, that is it, and its memory is not read.
 
         Raises:
             RedisMismatchError: the ledger is of another format.
         """
-        keys = Keys(self._topic, partition)
         with unavailable_if_down():
             while True:
-                names: list[bytes] = sorted(await self._client.smembers(keys.polls))  # type: ignore[arg-type]
-                polls = [parse_poll_name(name.decode()) for name in names]
-                async with self._client.pipeline(transaction=True) as pipe:
-                    pipe.hmget(keys.head, "format", "next_offset", "clock_ms")
-                    ask(pipe, "SMEMBERS", keys.polls)
-                    for poll_id in polls:
-                        pipe.hmget(keys.poll(poll_id), "rules", "state")
-                    head, names_now, *states = await pipe.execute()
-                if sorted(names_now) == names:
-                    break
+                state = await self._load(partition)
+                if state is None:
+                    return None
+                if kept is not None and kept.is_where(state):
+                    return kept
+                await self._recall(partition, state)
+                # Read in several calls, but of one moment: whatever is changed in a ledger moves its next offset.
+                if await self.next_offset(partition) == state.next_offset:
+                    return state
+
+    async def _load(self, partition: int) -> PartitionState | None:
+        """Read all of a state but its memory, as of one moment."""
+        keys = Keys(self._topic, partition)
+        while True:
+            names: list[bytes] = sorted(await self._client.smembers(keys.polls))  # type: ignore[arg-type]
+            polls = [parse_poll_name(name.decode()) for name in names]
+            async with self._client.pipeline(transaction=True) as pipe:
+                pipe.hmget(keys.head, "format", "next_offset", "clock_ms", "base")
+                ask(pipe, "SMEMBERS", keys.polls)
+                for poll_id in polls:
+                    pipe.hmget(keys.poll(poll_id), "rules", "state")
+                head, names_now, *states = await pipe.execute()
+            if sorted(names_now) == names:
+                break
         if head[1] is None:
             return None
         if int(head[0]) != FORMAT:
             raise RedisMismatchError(f"{keys.head} has format {int(head[0])}, this worker needs {FORMAT}")
-        return PartitionState(int(head[1]), int(head[2]), dict(zip(polls, map(read_poll, states), strict=True)))
+        known = dict(zip(polls, map(read_poll, states), strict=True))
+        return PartitionState(int(head[1]), int(head[2]), known, base=int(head[3]))
+
+    async def _recall(self, partition: int, state: PartitionState) -> None:
+        """Read the memory of the polls that are not final."""
+        keys = Keys(self._topic, partition)
+        for poll_id, poll in state.polls.items():
+            if poll.final:
+                continue
+            memory = state.memory[poll_id] = PollMemory(poll.rules.votes_per_voter)
+            for epoch in poll.epochs:
+                async for ids in self._pages(keys.ids(poll_id, epoch)):
+                    memory.recall(Remembered(vote_ids=ids, epoch=epoch))
+            for size in VOTER_BYTES.values():
+                async for voters in self._pages(keys.voters(poll_id, size)):
+                    memory.recall(Remembered(voters={size: voters}))
+            async for votes_of in self._parts(keys.votes_of(poll_id)):
+                memory.recall(Remembered(votes_of=votes_of))
+
+    async def _pages(self, key: str) -> AsyncIterator[bytes]:
+        """Read a list, some entries at a time, each of which is a run of the same things."""
+        start = 0
+        while entries := await self._page(key, start):
+            start += len(entries)
+            for first in range(0, len(entries), RECALLED_ENTRIES):
+                yield b"".join(entries[first : first + RECALLED_ENTRIES])
+                await asyncio.sleep(0)  # others have votes to fold
+
+    async def _page(self, key: str, start: int) -> list[bytes]:
+        entries: Any = await self._client.lrange(key, start, start + PAGE_ENTRIES - 1)
+        return list(entries)
+
+    async def _parts(self, key: str) -> AsyncIterator[dict[str, int]]:
+        """Read a hash, some fields at a time."""
+        cursor = -1
+        while cursor:
+            found: Any = await self._client.hscan(key, max(cursor, 0), count=SCANNED_FIELDS)
+            cursor, fields = found
+            yield {name.decode(): int(number) for name, number in fields.items()}
 
     async def create(self, partition: int, base: int) -> None:
         """Make an empty ledger that begins at an offset, unless there is one."""
@@ -109,8 +164,8 @@ class Ledger:
         """
         keys, arguments = command(self._topic, chunk)
         with unavailable_if_down():
-            answer, next_offset, *decided = await self._apply(keys=keys, args=arguments)
-        return Reply(Answer(answer.decode()), next_offset, dict(zip(_DECIDED, decided, strict=False)))
+            answer, next_offset = await self._apply(keys=keys, args=arguments)
+        return Reply(Answer(answer.decode()), next_offset)
 
 
 def read_poll(fields: list[bytes]) -> Poll:

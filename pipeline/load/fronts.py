@@ -80,7 +80,7 @@ class Fronts:
         """
         fronts = list(self._fronts.values())
         ballots: list[list[bytes]] = [[] for _ in fronts]
-        for (voter, _), vote in zip(votes, decode_batch([value for _, value in votes]), strict=True):
+        for (voter, _), vote in zip(votes, decode_batch([value for _, value in votes]).records, strict=True):
             if not isinstance(vote, Vote):
                 raise TypeError("only votes are sent through an edge")
             ballots[zlib.adler32(voter) % len(fronts)].append(_encoded(vote))

@@ -8,6 +8,7 @@ import structlog
 from faust.types import TP
 
 from pipeline import metrics
+from pipeline.domain.fold import PartitionState
 from pipeline.errors import UnavailableError
 from pipeline.health import Health
 from pipeline.ledger.ledger import Ledger
@@ -31,12 +32,18 @@ class Tally:
         self._app, self._log, self._ledger, self._health, self._settings = app, log, ledger, health, settings
         self._folders: dict[int, PartitionFolder] = {}
         self._tasks: dict[int, asyncio.Task[None]] = {}
+        self._kept: dict[int, PartitionState] = {}  # of partitions that were revoked, until they are assigned anew
 
     def folder(self, partition: int) -> PartitionFolder:
         """Give the folder of a partition, begun if it is new here."""
         if partition not in self._folders:
             folder = PartitionFolder(
-                partition, self._ledger, self._log, self._health, accept_truncated=self._settings.accept_truncated_log
+                partition,
+                self._ledger,
+                self._log,
+                self._health,
+                accept_truncated=self._settings.accept_truncated_log,
+                kept=self._kept.pop(partition, None),
             )
             self._folders[partition] = folder
             self._tasks[partition] = asyncio.create_task(self._guard(folder.run()), name=f"fold-{partition}")
@@ -48,6 +55,7 @@ class Tally:
         await self.dropped(set(self._folders) - mine)
         for partition in sorted(mine):
             self.folder(partition)
+        self._kept.clear()  # what is left is somebody else's now
         log.info("partitions assigned", partitions=sorted(mine))
         self._health.set("start", None)
         self._health.set("partitions", None)
@@ -63,7 +71,8 @@ class Tally:
         folders = [self._folders.pop(partition) for partition in partitions if partition in self._folders]
         await end(tasks)
         for folder in folders:
-            folder.forget()
+            if (state := folder.forget()) is not None:
+                self._kept[folder.partition] = state
 
     async def positions(self, partitions: Collection[TP]) -> Mapping[TP, int]:
         """Say where to read on: where the ledgers end."""
@@ -86,6 +95,7 @@ class Tally:
                 lags[partition] = max(0, end - next_offset)
                 metrics.LAG.labels(str(partition)).set(lags[partition])
         metrics.HELD_BYTES.set(self._app.consumer.backlog.held_bytes)
+        metrics.MEMORY_BYTES.set(sum(folder.memory_bytes for folder in self._folders.values()))
         total = sum(lags.values())
         self._health.set("lag", f"{total} records behind" if total > READY_LAG_RECORDS else None)
 

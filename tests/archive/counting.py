@@ -75,7 +75,7 @@ def count_in_python(batches: list[RecordBatch]) -> Count:
             outcome = next(iter(tally.outcomes - before))
             count.outcomes[batch.partition, one.first_offset] = str(outcome)
             if outcome is Outcome.COUNTED:
-                (vote,) = decode_batch(one.values)
+                (vote,) = decode_batch(one.values).records
                 counted.append((one.first_offset, vote))
         for (show, poll), of_poll in tally.polls.items():
             rules, held = of_poll.poll.rules, of_poll.poll

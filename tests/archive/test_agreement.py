@@ -39,7 +39,7 @@ def test_sql_and_python_read_the_same_in_forty_thousand_broken_values(engine: En
     size = len(values)
     engine.insert(Flush([RecordBatch("votes", 0, 0, [0] * size, [None] * size, values, [()] * size)]))
     kinds = [kind for (kind,) in engine.rows("SELECT kind FROM votes ORDER BY offset")]
-    decoded = decode_batch(values)
+    decoded = decode_batch(values).records
     assert [
         (value, kind) for value, kind, record in zip(values, kinds, decoded, strict=True) if kind != _kind(record)
     ] == []

@@ -59,7 +59,7 @@ def logs(max_size: int = 40) -> st.SearchStrategy[list[Entry]]:
 def _vote(random: Random, clock: int) -> Entry:
     around_now = max(0, clock + random.choice(AHEAD))
     around_the_ends = OPENED_AT + random.choice(SINCE_OPENING)
-    voter = random.choice(["ann", "bob", "cy"])
+    voter = random.choice(["ann", "bob", "cy-whose-id-does-not-fit-into-17-bytes"])
     vote = {
         "type": "vote",
         "vote_id": f"00000000-0000-4000-8000-00000000000{random.choice('0123aA')}",
@@ -79,7 +79,7 @@ def _marker(random: Random, clock: int, kind: str, poll: str) -> Entry:
     marker: dict[str, Any] = {"type": kind, "show_id": "finale", "poll_id": poll}
     if kind == "poll.opened":
         marker |= {"opened_at": OPENED_AT + random.choice([0, 0, 5_000]), "options": random.choice(OPTIONS)}
-        marker |= random.choice([{}, {"votes_per_voter": 2}, {"votes_per_voter": 99}])
+        marker |= random.choice([{}, {"votes_per_voter": 2}, {"votes_per_voter": 300}])
         marker |= random.choice([{}, {"dedupe_horizon_ms": random.choice([None, 1_000, 10_000, 60_000])}])
     elif kind == "poll.closed":
         marker |= {"closed_at": random.choice(CLOSED_AT)}

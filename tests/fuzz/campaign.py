@@ -107,7 +107,7 @@ def misread(found: Settings) -> Iterator[str]:
     sql = "SELECT value, kind::String FROM votes WHERE topic = {topic:String} AND partition = {partition:UInt32}"
     for partition in range(found.partitions):
         rows = _rows(found, sql, partition)
-        for (value, kind), record in zip(rows, decode_batch([value for value, _ in rows]), strict=True):
+        for (value, kind), record in zip(rows, decode_batch([value for value, _ in rows]).records, strict=True):
             read = b"malformed" if record is None else str(type(record).__struct_config__.tag).encode()
             if read != kind:
                 yield f"{value[:2000]!r} is {read!r} to Python, {kind!r} to SQL"

@@ -6,11 +6,11 @@ from typing import Any, Protocol
 from redis.asyncio import Redis
 
 from pipeline.domain.fold import Chunk, PartitionState
+from pipeline.domain.memory import VOTE_ID_BYTES, VOTER_BYTES, count_bytes
 from pipeline.domain.outcome import Outcome
 from pipeline.domain.partition import Answer, PartitionTally
 from pipeline.domain.poll import PollId
 from pipeline.domain.result import PartitionReading
-from pipeline.ledger.command import count_bytes
 from pipeline.ledger.keys import Keys, poll_name
 from pipeline.ledger.ledger import Ledger, read_poll
 from pipeline.ledger.reader import LedgerReader
@@ -89,8 +89,7 @@ class ModelBook:
         return self.tally.polls[poll_id].edges
 
     async def remembered(self, poll_id: PollId) -> int:
-        poll = self.tally.polls[poll_id]
-        return sum(map(len, poll.seen.values())) + sum(1 for votes in poll.votes_of.values() if votes)
+        return len(self.tally.polls[poll_id].memory)
 
     async def save(self) -> None:
         self.redis.save()
@@ -143,14 +142,14 @@ class RedisBook:
         keys = Keys(self.topic, PARTITION)
         rules, state = await self.client.hmget(keys.poll(poll_id), ["rules", "state"])
         poll = read_poll([rules, state])  # type: ignore[list-item]  # redis-py's types are of all its modes
-        voter_bytes = 15 + count_bytes(poll.rules.votes_per_voter)
-        count = sum(map(len, await self.client.hvals(keys.voters(poll_id)))) // voter_bytes
-        count += await self.client.hlen(keys.more_voters(poll_id))
-        pattern = f"{{{self.topic}/{PARTITION}}}:%s:{poll_name(poll_id)}/*"
-        async for key in self.client.scan_iter(match=pattern % "ids"):
-            count += sum(map(len, await self.client.hvals(key))) // 14
-        async for key in self.client.scan_iter(match=pattern % "more-ids"):
-            count += await self.client.scard(key)
+        count = 0
+        for size in VOTER_BYTES.values():
+            entries: Any = await self.client.lrange(keys.voters(poll_id, size), 0, -1)
+            voters, step = b"".join(entries), size + count_bytes(poll.rules.votes_per_voter)
+            count += len({voters[start : start + size] for start in range(0, len(voters), step)})
+        count += await self.client.hlen(keys.votes_of(poll_id))
+        async for key in self.client.scan_iter(match=f"{keys.slot}:ids:{poll_name(poll_id)}/*"):
+            count += sum(map(len, await self.client.lrange(key, 0, -1))) // VOTE_ID_BYTES
         return count
 
     async def save(self) -> None:

@@ -4,9 +4,10 @@ import re
 
 import pytest
 
+from pipeline.domain.memory import VOTE_ID_BYTES, VOTER_BYTES
 from pipeline.domain.outcome import Outcome
 from pipeline.domain.poll import PollId, Status
-from pipeline.ledger.command import FULL_BUCKET_BYTES, LONGEST_PACKED_VOTER
+from pipeline.ledger.command import MAX_RECORDS
 from pipeline.ledger.keys import FORMAT, Keys
 
 from .publisher import SCHEMAS
@@ -24,18 +25,19 @@ def test_every_key_is_described() -> None:
         keys.poll(poll),
         keys.windows(poll),
         keys.edges(poll),
-        keys.voters(poll),
-        keys.more_voters(poll),
+        keys.voters(poll, 17).replace("17", "<size>"),
+        keys.votes_of(poll),
+        keys.ids(poll, 10**9).replace(str(10**9), "<epoch>"),
     }
-    named |= {key.replace(str(10**9), "<epoch>") for key in (keys.ids(poll, 10**9), keys.more_ids(poll, 10**9))}
     assert set(DESCRIBED) == named
 
 
 def test_types_are_redis_types() -> None:
-    assert set(DESCRIBED.values()) == {"hash", "set"}
-    assert {key for key, kind in DESCRIBED.items() if kind == "set"} == {
-        "{votes/7}:polls",
-        "{votes/7}:more-ids:<show>/<poll>/<epoch>",
+    assert set(DESCRIBED.values()) == {"hash", "set", "list"}
+    assert {key for key, kind in DESCRIBED.items() if kind == "set"} == {"{votes/7}:polls"}
+    assert {key for key, kind in DESCRIBED.items() if kind == "list"} == {
+        "{votes/7}:ids:<show>/<poll>/<epoch>",
+        "{votes/7}:voters:<show>/<poll>/<size>",
     }
 
 
@@ -48,9 +50,11 @@ def test_the_format_is_the_one_of_the_code() -> None:
     assert f"the layout described here: `{FORMAT}`" in TEXT
 
 
-def test_the_sizes_of_buckets_are_those_of_the_code() -> None:
-    assert f"{FULL_BUCKET_BYTES:,} bytes or more" in TEXT
-    assert f"A voter id of up to {LONGEST_PACKED_VOTER} characters" in TEXT
+def test_sizes_are_those_of_the_code() -> None:
+    assert f"the {VOTE_ID_BYTES} bytes of a UUID" in TEXT
+    assert f"up to {MAX_RECORDS:,} ids" in TEXT
+    for most, size in VOTER_BYTES.items():
+        assert f"| {most} | `{size}` |" in TEXT
 
 
 def test_examples_for_the_shell_quote_their_keys() -> None:

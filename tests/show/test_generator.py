@@ -23,7 +23,7 @@ def records(show: Rehearsal) -> list[Planned]:
 
 
 def votes(planned: list[Planned], *outcomes: Outcome) -> list[Vote]:
-    decoded = decode_batch([record.value for record in planned if record.fate.outcome in outcomes])
+    decoded = decode_batch([record.value for record in planned if record.fate.outcome in outcomes]).records
     return [vote for vote in decoded if isinstance(vote, Vote)]
 
 

@@ -35,9 +35,9 @@ class SimulatedRedis:
     def apply(self, chunk: Chunk) -> Reply:
         tally = self.tallies.get(chunk.partition)
         if tally is None:
-            return Reply(Answer.GAP, -1, {})
+            return Reply(Answer.GAP, -1)
         self.changes += 1
-        return Reply(tally.apply(chunk), tally.next_offset, {})
+        return Reply(tally.apply(chunk), tally.next_offset)
 
     def save(self) -> None:
         """Keep a copy, as a snapshot or a replica does."""
@@ -66,9 +66,9 @@ class LedgerOfWorker(Ledger):
         found: int | None = await self.wire.call(lambda _: self.redis.next_offset(partition))
         return found
 
-    async def load(self, partition: int) -> PartitionState | None:
+    async def load(self, partition: int, kept: PartitionState | None = None) -> PartitionState | None:
         state: PartitionState | None = await self.wire.call(lambda _: self.redis.state(partition))
-        return state
+        return kept if state is not None and kept is not None and kept.is_where(state) else state
 
     async def create(self, partition: int, base: int) -> None:
         await self.wire.call(lambda _: self.redis.create(partition, base))

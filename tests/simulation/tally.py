@@ -3,6 +3,7 @@
 from typing import Any
 
 from pipeline.domain.fold import fold
+from pipeline.domain.memory import PollMemory
 from pipeline.domain.partition import PartitionTally
 
 from .redis import SimulatedRedis
@@ -58,6 +59,8 @@ def contents(tally: PartitionTally) -> Any:
 
 def _plain(part: Any) -> Any:
     """Copy a part of a ledger; a counter's zeros are as good as nothing."""
+    if isinstance(part, PollMemory):
+        return part.content()
     if not isinstance(part, dict):
         return part
-    return {key: set(held) if isinstance(held, set) else held for key, held in part.items() if held}
+    return {key: held for key, held in part.items() if held}

@@ -1,0 +1,230 @@
+"""What a partition remembers of a poll's single votes, and what that decides: rules 8 to 10, repeats and limits.
+
+It is a function of the partition's log before the state's next offset, like all of the state. The ledger holds it as what was
+*remembered*, chunk by chunk; a worker holds it as a table, made from that when it begins. So a lost worker costs the
+time of reading it, and a worker that is behind or ahead of the ledger throws its own away and reads again.
+"""
+
+from base64 import urlsafe_b64decode
+from collections.abc import Mapping, Sequence
+from itertools import compress
+from typing import Any
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from pipeline.domain.rows import Flags, Places, Rows, RowSet, rows_of
+
+VOTE_ID_BYTES = 16
+# Voter ids of up to so many characters are packed in so many bytes: 6 bits for each, and a 1 before them.
+VOTER_BYTES = {22: 17, 42: 32, 64: 49}
+MOST_LISTED_VOTES = 255  # per voter: the list has an entry for each vote, and with more it would grow and grow
+
+
+class Remembered(msgspec.Struct, frozen=True):
+    """What a chunk adds to the memory of a poll.
+
+    Voters are in `votes_of` where the poll allows more than ``MOST_LISTED_VOTES`` each, else in `voters`.
+    """
+
+    vote_ids: bytes = b""  # 16 bytes each; of `epoch`
+    epoch: int = 0
+    # By the size of their ids: for each counted vote the voter, and in `count_bytes` how many are counted of that voter by now.
+    voters: Mapping[int, bytes] = {}
+    votes_of: Mapping[str, int] = {}  # how many are, by voter
+
+
+class Decided(msgspec.Struct, frozen=True):
+    """What rules 8 to 10 make of a run of votes."""
+
+    is_counted: Flags  # of each
+    duplicate: int
+    over_limit: int
+    remembered: Remembered
+
+    @property
+    def counted(self) -> int:
+        """How many are."""
+        return len(self.is_counted) - self.duplicate - self.over_limit
+
+
+class PollMemory:
+    """The vote ids that came, by epoch, and how many votes of each voter are counted."""
+
+    def __init__(self, votes_per_voter: int) -> None:
+        self.votes_per_voter = votes_per_voter
+        self._ids: dict[int, RowSet] = {}
+        self._voters: dict[int, RowSet] = {}  # by the size of their ids
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, PollMemory) and self.content() == other.content()
+
+    __hash__ = None  # type: ignore[assignment]  # it changes
+
+    def __len__(self) -> int:
+        """How many vote ids and voters it has."""
+        return sum(map(len, self._tables()))
+
+    @property
+    def nbytes(self) -> int:
+        """The memory that its tables take."""
+        return sum(table.nbytes for table in self._tables())
+
+    def decide(self, epoch: int, vote_ids: bytes, voter_ids: Sequence[str]) -> Decided:
+        """Decide votes that passed rules 1 to 7, in the order of the log, and remember them.
+
+        Args:
+            epoch: in which they arrive; not before the epoch of earlier calls.
+            vote_ids: 16 bytes for each.
+            voter_ids: as many.
+        """
+        ids = rows_of(vote_ids, VOTE_ID_BYTES)
+        _, is_new = self._ids_of(epoch).add(ids)
+        to_remember = ids[is_new].tobytes()
+        if epoch - 1 in self._ids:  # seen then: a repeat, and known for one epoch more
+            is_new &= ~self._ids[epoch - 1].has(ids)
+        new = is_new.nonzero()[0]
+        chosen = voter_ids if len(new) == len(ids) else [voter_ids[index] for index in new.tolist()]
+        within, voters, votes_of = self._limited(chosen)
+        is_counted = np.zeros(len(ids), np.bool_)
+        is_counted[new[within]] = True
+        counted = int(within.sum())
+        return Decided(
+            is_counted,
+            len(ids) - len(new),
+            len(new) - counted,
+            Remembered(to_remember, epoch, voters, votes_of),
+        )
+
+    def recall(self, remembered: Remembered) -> None:
+        """Take in what was remembered before."""
+        if remembered.vote_ids:
+            self._ids_of(remembered.epoch).add(rows_of(remembered.vote_ids, VOTE_ID_BYTES))
+        for size, packed in remembered.voters.items():
+            table = np.frombuffer(packed, np.uint8).reshape(-1, size + self.count_bytes)
+            self._set(rows_of(np.ascontiguousarray(table[:, :size]), size), table[:, size:].reshape(-1))
+        names = list(remembered.votes_of)
+        votes = np.array(list(remembered.votes_of.values()), np.uint32)
+        for size, places in by_size(names).items():
+            rows = rows_of(pack_voters([names[place] for place in places.tolist()], size), size)
+            self._set(rows, votes[places])
+
+    def forget(self, epoch: int) -> None:
+        """Let go of the ids of an epoch."""
+        self._ids.pop(epoch, None)
+
+    @property
+    def epochs(self) -> set[int]:
+        """The epochs of which it has ids."""
+        return set(self._ids)
+
+    @property
+    def count_bytes(self) -> int:
+        """The size of a voter's number of votes in a list: none where all have one, and either stand there or do not."""
+        return count_bytes(self.votes_per_voter)
+
+    def content(self) -> object:
+        """Give all that it has, in a form that can be compared."""
+        ids = {epoch: set(table.rows()[0].tolist()) for epoch, table in self._ids.items() if len(table)}
+        voters: dict[object, int] = {}
+        for voters_of_size in self._voters.values():
+            rows, numbers = voters_of_size.rows()
+            voters |= dict(zip(rows.tolist(), numbers.tolist() if self.count_bytes else [1] * len(rows), strict=True))
+        return self.votes_per_voter, ids, voters
+
+    def _tables(self) -> list[RowSet]:
+        return [*self._ids.values(), *self._voters.values()]
+
+    def _ids_of(self, epoch: int) -> RowSet:
+        if epoch not in self._ids:
+            self._ids[epoch] = RowSet(VOTE_ID_BYTES)
+        return self._ids[epoch]
+
+    def _voters_of(self, size: int) -> RowSet:
+        if size not in self._voters:
+            self._voters[size] = RowSet(size, numbered=self.votes_per_voter > 1)
+        return self._voters[size]
+
+    def _set(self, rows: Rows, votes: NDArray[np.integer[Any]]) -> None:
+        """Note how many votes of voters are counted. Of one voter's numbers the last holds."""
+        voters = self._voters_of(rows.dtype.itemsize)
+        places, _ = voters.add(rows)
+        if self.votes_per_voter > 1:
+            voters.numbers[places] = votes
+
+    def _limited(self, voter_ids: Sequence[str]) -> tuple[Flags, dict[int, bytes], dict[str, int]]:
+        """Tell of one new vote of each of some voters whether it is within the limit, and what is to be remembered."""
+        within = np.zeros(len(voter_ids), np.bool_)
+        listed: dict[int, bytes] = {}
+        votes_of: dict[str, int] = {}
+        for size, places in by_size(voter_ids).items():
+            some = voter_ids
+            if len(places) < len(voter_ids):
+                some = [voter_ids[place] for place in places.tolist()]
+            within[places], content = self._limited_of_size(some, size, votes_of)
+            if content:
+                listed[size] = content
+        return within, listed, votes_of
+
+    def _limited_of_size(self, voter_ids: Sequence[str], size: int, votes_of: dict[str, int]) -> tuple[Flags, bytes]:
+        rows = rows_of(pack_voters(voter_ids, size), size)
+        voters = self._voters_of(size)
+        places, within = voters.add(rows)
+        if self.votes_per_voter == 1:
+            return within, rows[within].tobytes()
+        votes = voters.numbers[places] + _earlier(places) + 1
+        within = votes <= self.votes_per_voter
+        voters.numbers[places[within]] = votes[within]  # of one voter's the last is the most
+        if self.votes_per_voter > MOST_LISTED_VOTES:
+            votes_of.update(zip(compress(voter_ids, within.tolist()), votes[within].tolist(), strict=True))
+            return within, b""
+        listed = np.empty((int(within.sum()), size + 1), np.uint8)
+        listed[:, :size] = rows[within].view(np.uint8).reshape(-1, size)
+        listed[:, size] = votes[within]
+        return within, listed.tobytes()
+
+
+def count_bytes(votes_per_voter: int) -> int:
+    """Give the size of a voter's number of votes, as it is listed."""
+    return 0 if votes_per_voter == 1 else 1
+
+
+def by_size(voter_ids: Sequence[str]) -> dict[int, Places]:
+    """Sort voter ids by the size that they are packed in: give the places of those of each."""
+    lengths = set(map(len, voter_ids))
+    sizes = {length: next(size for most, size in VOTER_BYTES.items() if length <= most) for length in lengths}
+    if len(set(sizes.values())) == 1:
+        return {next(iter(sizes.values())): np.arange(len(voter_ids))}
+    size_of = np.fromiter((sizes[len(voter_id)] for voter_id in voter_ids), np.int64, len(voter_ids))
+    return {size: (size_of == size).nonzero()[0] for size in sorted(set(sizes.values()))}
+
+
+def pack_voters(voter_ids: Sequence[str], size: int) -> bytes:
+    """Write voter ids in `size` bytes each, one of those in ``VOTER_BYTES`` that their characters fit in.
+
+    They are right-aligned: a 1, and then the 6 bits of each character, in the alphabet of base64url. The 1 tells where an id
+    begins, so no two have the same bytes.
+    """
+    spare = -size % 3 or 3  # bytes of zeros before an id: base64 has 4 characters for 3 bytes
+    characters = (size + spare) // 3 * 4
+    lengths = set(map(len, voter_ids))
+    if len(lengths) == 1:
+        before = "B".rjust(characters - lengths.pop(), "A")
+        text = before + before.join(voter_ids)
+    else:
+        text = "".join([("B" + voter_id).rjust(characters, "A") for voter_id in voter_ids])
+    padded = np.frombuffer(urlsafe_b64decode(text), np.uint8).reshape(-1, size + spare)
+    return padded[:, spare:].tobytes()
+
+
+def _earlier(places: Places) -> NDArray[np.int64]:
+    """Tell of each place how often it stood before in the list."""
+    order = np.argsort(places, kind="stable")
+    ordered = places[order]
+    index = np.arange(len(places))
+    begins = np.ones(len(places), np.bool_)
+    np.not_equal(ordered[1:], ordered[:-1], out=begins[1:])
+    earlier = np.empty(len(places), np.int64)
+    earlier[order] = index - np.maximum.accumulate(np.where(begins, index, 0))
+    return earlier

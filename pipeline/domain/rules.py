@@ -1,0 +1,81 @@
+"""Rules 3 to 7, which need no memory, for a run of votes at a time: each rule is a column of what it refuses.
+
+A *run* is of well-formed votes between which no poll changes. What polls ask of them is looked up once for each kind of vote.
+"""
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pipeline.domain.outcome import Outcome
+from pipeline.domain.poll import NEVER, Poll, PollId
+from pipeline.domain.record import Kind, Vote
+
+MAX_AGE_MS = 60_000  # a vote cast longer than this before its append time is implausible
+MAX_AHEAD_MS = 5_000  # and one cast further than this after it
+
+RULES = (
+    Outcome.COUNTED,  # unless rules 8 to 10 say otherwise
+    Outcome.WRONG_KEY,
+    Outcome.POLL_NOT_OPEN,
+    Outcome.UNKNOWN_OPTION,
+    Outcome.LATE,
+    Outcome.IMPLAUSIBLE_TIME,
+)
+
+Columns = NDArray[np.int64]
+
+
+class Run:
+    """Votes in the order of the log, in columns.
+
+    Attributes:
+        append_times, clocks: of each vote, and the latest append time of its partition so far, in ms.
+        kinds: what they may be for and come from; `polls`: of each kind; `kind_of`: the index of each vote's kind.
+    """
+
+    def __init__(  # noqa: PLR0913, PLR0917  # columns
+        self,
+        votes: Sequence[Vote],
+        keys: Sequence[bytes | None],
+        append_times: Columns,
+        clocks: Columns,
+        kinds: Sequence[Kind],
+        kind_of: Columns,
+    ) -> None:
+        self.votes, self.keys, self.append_times, self.clocks = votes, keys, append_times, clocks
+        self.kinds, self.kind_of = kinds, kind_of
+        self.polls = [PollId(kind.show_id, kind.poll_id) for kind in kinds]
+        self.voter_ids = [vote.voter_id for vote in votes]
+        self.cast_at: Columns = np.array([vote.cast_at for vote in votes], np.int64)
+
+    def refusals(self, polls: Mapping[PollId, Poll]) -> NDArray[np.int8]:
+        """Give for each vote the index in ``RULES`` of the first rule that refuses it; 0: none of these does."""
+        asked = [polls.get(poll_id) for poll_id in self.polls]
+        opened_at = np.array([NEVER if poll is None else poll.rules.opened_at for poll in asked])
+        ends_at = np.array([NEVER if poll is None else poll.ends_at for poll in asked])
+        is_option = np.array(
+            [
+                poll is not None and kind.option_id in poll.option_ids
+                for kind, poll in zip(self.kinds, asked, strict=True)
+            ]
+        )
+        age = self.append_times - self.cast_at
+        columns = (
+            self._wrong_keys(),
+            self.cast_at < opened_at.take(self.kind_of),
+            ~is_option.take(self.kind_of),
+            self.cast_at >= ends_at.take(self.kind_of),
+            (age > MAX_AGE_MS) | (age < -MAX_AHEAD_MS),
+        )
+        refusals = np.zeros(len(self.votes), np.int8)
+        for number in range(len(columns), 0, -1):  # an earlier rule is written over a later one
+            refusals[columns[number - 1]] = number
+        return refusals
+
+    def _wrong_keys(self) -> NDArray[np.bool_]:
+        expected = list(map(str.encode, self.voter_ids))
+        if expected == self.keys:
+            return np.zeros(len(expected), np.bool_)
+        return np.array([key != voter for key, voter in zip(self.keys, expected, strict=True)])
