@@ -159,18 +159,15 @@ class _Folding:
 
     def hear(self, run: Run) -> None:
         """Note when edges sent their last votes for each poll, whatever became of these."""
+        first, last = np.full((2, len(run.kinds)), -1)
         places = np.arange(len(run.kind_of))
-        first = np.full(len(run.kinds), -1, np.int64)
         first[run.kind_of[::-1]] = places[::-1]  # of one kind's places the last that is written stays
-        last = np.full(len(run.kinds), -1, np.int64)
         last[run.kind_of] = places
-        for number in first.argsort().tolist():
-            if first[number] >= 0 and run.polls[number] in self.polls:
-                edges = self.edges.setdefault(run.polls[number], {})
-                edges.setdefault(run.kinds[number].edge_id, 0)  # in the order in which they are heard first
-        for number in last.argsort().tolist():
-            if last[number] >= 0 and run.polls[number] in self.polls:
-                self.edges[run.polls[number]][run.kinds[number].edge_id] = int(run.append_times[last[number]])
+        heard = [number for number, poll_id in enumerate(run.polls) if first[number] >= 0 and poll_id in self.polls]
+        for number in sorted(heard, key=first.__getitem__):  # the order in which a ledger has room for edges
+            self.edges.setdefault(run.polls[number], {}).setdefault(run.kinds[number].edge_id, 0)
+        for number in sorted(heard, key=last.__getitem__):
+            self.edges[run.polls[number]][run.kinds[number].edge_id] = int(run.append_times[last[number]])
 
     def count(self, run: Run, poll_id: PollId, places: NDArray[np.int64]) -> None:
         """Apply rules 8 to 10 to votes for a poll that have passed the others, epoch by epoch."""

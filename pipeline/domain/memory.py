@@ -14,7 +14,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.domain.rows import Flags, Places, Rows, RowSet, rows_of
+from pipeline.domain.rows import Flags, Places, Rows, RowSet, rows_of, runs
 
 VOTE_ID_BYTES = 16
 # Voter ids of up to so many characters are packed in so many bytes: 6 bits for each, and a 1 before them.
@@ -54,6 +54,7 @@ class PollMemory:
 
     def __init__(self, votes_per_voter: int) -> None:
         self.votes_per_voter = votes_per_voter
+        self._count_bytes = count_bytes(votes_per_voter)
         self._ids: dict[int, RowSet] = {}
         self._voters: dict[int, RowSet] = {}  # by the size of their ids
 
@@ -102,7 +103,7 @@ class PollMemory:
         if remembered.vote_ids:
             self._ids_of(remembered.epoch).add(rows_of(remembered.vote_ids, VOTE_ID_BYTES))
         for size, packed in remembered.voters.items():
-            table = np.frombuffer(packed, np.uint8).reshape(-1, size + self.count_bytes)
+            table = np.frombuffer(packed, np.uint8).reshape(-1, size + self._count_bytes)
             self._set(rows_of(np.ascontiguousarray(table[:, :size]), size), table[:, size:].reshape(-1))
         names = list(remembered.votes_of)
         votes = np.array(list(remembered.votes_of.values()), np.uint32)
@@ -119,18 +120,13 @@ class PollMemory:
         """The epochs of which it has ids."""
         return set(self._ids)
 
-    @property
-    def count_bytes(self) -> int:
-        """The size of a voter's number of votes in a list: none where all have one, and either stand there or do not."""
-        return count_bytes(self.votes_per_voter)
-
     def content(self) -> object:
         """Give all that it has, in a form that can be compared."""
         ids = {epoch: set(table.rows()[0].tolist()) for epoch, table in self._ids.items() if len(table)}
         voters: dict[object, int] = {}
         for voters_of_size in self._voters.values():
             rows, numbers = voters_of_size.rows()
-            voters |= dict(zip(rows.tolist(), numbers.tolist() if self.count_bytes else [1] * len(rows), strict=True))
+            voters |= dict(zip(rows.tolist(), numbers.tolist() if self._count_bytes else [1] * len(rows), strict=True))
         return self.votes_per_voter, ids, voters
 
     def _tables(self) -> list[RowSet]:
@@ -186,7 +182,7 @@ class PollMemory:
 
 
 def count_bytes(votes_per_voter: int) -> int:
-    """Give the size of a voter's number of votes, as it is listed."""
+    """Give the size of a voter's number of votes in a list: none where all have one, and either stand there or do not."""
     return 0 if votes_per_voter == 1 else 1
 
 
@@ -221,10 +217,7 @@ def pack_voters(voter_ids: Sequence[str], size: int) -> bytes:
 def _earlier(places: Places) -> NDArray[np.int64]:
     """Tell of each place how often it stood before in the list."""
     order = np.argsort(places, kind="stable")
-    ordered = places[order]
-    index = np.arange(len(places))
-    begins = np.ones(len(places), np.bool_)
-    np.not_equal(ordered[1:], ordered[:-1], out=begins[1:])
+    starts, lengths = runs(places[order])
     earlier = np.empty(len(places), np.int64)
-    earlier[order] = index - np.maximum.accumulate(np.where(begins, index, 0))
+    earlier[order] = np.arange(len(places)) - starts.repeat(lengths)
     return earlier

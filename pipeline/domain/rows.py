@@ -63,7 +63,7 @@ class RowSet:
         Give for each where it stands now, which holds until the next call, and whether it was added: of equal ones
         the first is.
         """
-        self.reserve(len(rows))
+        self._reserve(len(rows))
         order, hashes = _in_order(rows)
         places = self._search(rows, order, hashes)
         missing = places.take(order) < 0
@@ -95,7 +95,7 @@ class RowSet:
         self._unfit: dict[bytes, int] = {}  # rows whose bucket is full, and their places, after those of all buckets
         self.numbers = np.zeros(places if self._numbered else 0, np.uint32)
 
-    def reserve(self, more: int) -> None:
+    def _reserve(self, more: int) -> None:
         """Grow now, if so many more would not fit otherwise."""
         while self._size + more > MAX_LOAD * len(self._tags):
             self._double()
@@ -155,17 +155,10 @@ class RowSet:
         if not len(order):
             return
         buckets, tags = self._buckets_and_tags(hashes)
-        begins = np.ones(len(order), np.bool_)  # those for one bucket stand side by side
-        np.not_equal(buckets[1:], buckets[:-1], out=begins[1:])
-        starts = begins.nonzero()[0]
-        place = self._filled.take(buckets).astype(np.int64)
-        if len(starts) == len(order):
-            self._filled[buckets] = np.minimum(place + 1, PLACES)
-        else:
-            numbers = np.append(starts[1:], len(order)) - starts
-            place = place + np.arange(len(order)) - starts.repeat(numbers)
-            filled = buckets[starts]
-            self._filled[filled] = np.minimum(self._filled[filled] + numbers, PLACES)
+        starts, lengths = runs(buckets)  # those for one bucket stand side by side
+        place = self._filled.take(buckets) + np.arange(len(order)) - starts.repeat(lengths)
+        filled = buckets[starts]
+        self._filled[filled] = np.minimum(self._filled[filled] + lengths, PLACES)
         fits = place < PLACES
         if not fits.all():
             self._add_unfit(rows, order[~fits], places)
@@ -181,6 +174,14 @@ class RowSet:
             places[each] = self._unfit[rows[each].tobytes()] = first + len(self._unfit)
         if self._numbered and len(self.numbers) < first + len(self._unfit):
             self.numbers = np.append(self.numbers, np.zeros(first // 64 + 2 * len(unfit), np.uint32))
+
+
+def runs(ordered: NDArray[Any]) -> tuple[Places, Places]:
+    """Give where runs of equal numbers start in an array, and how long they are."""
+    begins = np.ones(len(ordered), np.bool_)
+    np.not_equal(ordered[1:], ordered[:-1], out=begins[1:])
+    starts = begins.nonzero()[0]
+    return starts, np.append(starts[1:], len(ordered)) - starts
 
 
 def _in_order(rows: Rows) -> tuple[Places, Hashes]:
@@ -217,10 +218,8 @@ def _repeats(rows: Rows, order: Places, hashes: Hashes) -> tuple[Places, Places]
         return again, again
     if not _are_equal(rows.take(order[again]), rows.take(order[again - 1])).all():
         return _repeats_of_one_hash(rows, np.union1d(order[again], order[again - 1]))
-    begins = np.ones(len(order), np.bool_)
-    begins[again] = False
-    starts = begins.nonzero()[0]
-    firsts = np.minimum.reduceat(order, starts).repeat(np.append(starts[1:], len(order)) - starts)
+    starts, lengths = runs(hashes)
+    firsts = np.minimum.reduceat(order, starts).repeat(lengths)
     later = order != firsts
     return order[later], firsts[later]
 

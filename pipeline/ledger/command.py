@@ -1,6 +1,6 @@
 """A chunk as the script takes it: the keys it touches, a msgpack blob that names them by index, and what is remembered."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import msgspec
@@ -53,43 +53,20 @@ def command(topic: str, chunk: Chunk) -> tuple[list[str], list[bytes]]:
     names, key = Keys(topic, chunk.partition), _KeyList()
     key(names.head, "hash")
     key(names.polls, "set")
-    lists: list[int] = []
-    content: list[bytes] = []
-    for poll_id, remembered in chunk.remembered:
-        for name, packed in (
-            (names.ids(poll_id, remembered.epoch), remembered.vote_ids),
-            *((names.voters(poll_id, size), voters) for size, voters in remembered.voters.items()),
-        ):
-            if packed:
-                lists.append(key(name, "list"))
-                content.append(packed)
+    lists = _lists(chunk, names)
     blob = {
         "format": FORMAT,
         "first_offset": chunk.first_offset,
         "next_offset": chunk.next_offset,
         "clock_ms": chunk.clock_ms,
         "polls": [_poll(poll, names, key) for poll in chunk.polls],
-        "numbers": [
-            {"key": key(names.head, "hash"), "more": _outcomes(chunk.outcomes)},
-            *(
-                {"key": key(names.poll(poll_id), "hash"), "more": _outcomes(outcomes)}
-                for poll_id, outcomes in chunk.poll_outcomes.items()
-            ),
-            *(
-                {"key": key(names.poll(poll_id), "hash"), "more": _totals(cells)}
-                for poll_id, cells in chunk.counted.items()
-            ),
-            *(
-                {"key": key(names.windows(poll_id), "hash"), "more": _windows(cells)}
-                for poll_id, cells in chunk.counted.items()
-            ),
-        ],
+        "numbers": [{"key": key(name, "hash"), "more": more} for name, more in _numbers(chunk, names)],
         "edges": [
             {"key": key(names.edges(poll_id), "hash"), "ids": list(edges), "times": list(map(str, edges.values()))}
             for poll_id, edges in chunk.edges.items()
         ],
         "max_edges": MAX_EDGES,
-        "remembered": lists,
+        "remembered": [key(name, "list") for name, _ in lists],
         "votes_of": [
             {"key": key(names.votes_of(poll_id), "hash"), "votes": remembered.votes_of}
             for poll_id, remembered in chunk.remembered
@@ -100,7 +77,26 @@ def command(topic: str, chunk: Chunk) -> tuple[list[str], list[bytes]]:
         "types": key.types,  # last: the list is complete only now
     }
     # Redis' msgpack knows no binary type: what is remembered stands beside the blob.
-    return list(key.index), [_encode(blob), *content]
+    return list(key.index), [_encode(blob), *(content for _, content in lists)]
+
+
+def _lists(chunk: Chunk, names: Keys) -> list[tuple[str, bytes]]:
+    """Give the lists that get longer, each with what is put at its end."""
+    found = []
+    for poll_id, remembered in chunk.remembered:
+        found.append((names.ids(poll_id, remembered.epoch), remembered.vote_ids))
+        found += [(names.voters(poll_id, size), voters) for size, voters in remembered.voters.items()]
+    return [(name, content) for name, content in found if content]
+
+
+def _numbers(chunk: Chunk, names: Keys) -> Iterator[tuple[str, dict[str, int]]]:
+    """Give the hashes whose numbers grow, each with what is added to its fields."""
+    yield names.head, _outcomes(chunk.outcomes)
+    for poll_id, outcomes in chunk.poll_outcomes.items():
+        yield names.poll(poll_id), _outcomes(outcomes)
+    for poll_id, cells in chunk.counted.items():
+        yield names.poll(poll_id), _totals(cells)
+        yield names.windows(poll_id), _windows(cells)
 
 
 def _outcomes(outcomes: Mapping[Outcome, int]) -> dict[str, int]:

@@ -137,11 +137,13 @@ class Ledger:
 
     async def _parts(self, key: str) -> AsyncIterator[dict[str, int]]:
         """Read a hash, some fields at a time."""
-        cursor = -1
-        while cursor:
-            found: Any = await self._client.hscan(key, max(cursor, 0), count=SCANNED_FIELDS)
+        cursor = 0
+        while True:
+            found: Any = await self._client.hscan(key, cursor, count=SCANNED_FIELDS)
             cursor, fields = found
             yield {name.decode(): int(number) for name, number in fields.items()}
+            if not cursor:  # 0 is Redis' word for the end
+                return
 
     async def create(self, partition: int, base: int) -> None:
         """Make an empty ledger that begins at an offset, unless there is one."""
