@@ -23,7 +23,7 @@ APPEND_TO_APPLIED = Histogram(
     buckets=_SECONDS,
 )
 CHUNK_RECORDS = Histogram(
-    "airtally_tally_chunk_records", "Records in a chunk", buckets=(1, 10, 50, 100, 200, 500, 1000, 2000, 3000)
+    "airtally_tally_chunk_records", "Records in a chunk", buckets=(1, 10, 50, 100, 200, 500, 1000, 2000, 4000, 6000)
 )
 REWINDS = Counter(
     "airtally_tally_rewinds_total", "Times that a ledger was found behind and its log read again", ["partition"]

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from pipeline.archive.recount import groups_of, rows_of
 from pipeline.domain.batch import RecordBatch
-from pipeline.domain.record import Vote, decode_batch
+from pipeline.domain.record import Vote, decode
 from pipeline.settings import Settings
 
 SHOWN_GAPS = 5
@@ -165,7 +165,7 @@ async def appearances(settings: Settings, show_id: str, poll_id: str, vote_id: s
     for partition, offset in found:
         ((row,),) = await asyncio.to_thread(rows_of, settings, [(_OUTCOME, {"p": partition, "o": offset})])
         batch = await records_at(settings, partition, (offset, offset + 1))
-        (vote,) = decode_batch(batch.values).records
+        (vote,) = map(decode, batch.values)
         if isinstance(vote, Vote):
             result.append(Appearance(partition, offset, row[0], vote))
     return result

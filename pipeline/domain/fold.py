@@ -7,17 +7,18 @@ again: the ledger has all of it, including what is remembered of single votes (`
 
 from collections import Counter
 from collections.abc import Mapping
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.domain.batch import RecordBatch
+from pipeline.domain.columns import read_columns
 from pipeline.domain.memory import PollMemory, Remembered
 from pipeline.domain.outcome import Outcome
 from pipeline.domain.poll import Poll, PollId, apply_marker
-from pipeline.domain.record import Marker, Vote, decode_batch
+from pipeline.domain.record import Marker
 from pipeline.domain.rules import RULES, Run
 
 MAX_EDGES = 1_000  # of a poll, whose last signs a partition's ledger keeps: the first ones in the order of its log
@@ -98,32 +99,24 @@ class _Folding:
 
     def records(self, batch: RecordBatch) -> None:
         """Decide records, as many votes in one go as lie before a marker that changes a poll."""
-        records, kinds, numbers = decode_batch(batch.values)
+        columns = read_columns(batch.values)
         times = np.array(batch.append_times, np.int64)
         clocks = np.maximum.accumulate(np.maximum(times, self.clock_ms))
-        is_vote = np.array([type(record) is Vote for record in records], np.bool_)
-        kind_of = np.zeros(len(records), np.int64)
-        kind_of[is_vote] = numbers
         begin = 0
 
         def run(end: int) -> None:
-            places = is_vote[begin:end].nonzero()[0] + begin
-            votes: Any = records
-            keys: Any = batch.keys
-            if len(places) < len(records):
-                votes, keys = ([column[place] for place in places.tolist()] for column in (records, batch.keys))
-            if votes:
-                self.votes(Run(votes, keys, times[places], clocks[places], kinds, kind_of[places]))
+            places = (columns.kind_of[begin:end] >= 0).nonzero()[0] + begin
+            if len(places):
+                self.votes(Run(columns, places, batch.keys, times, clocks))
 
-        for place in (~is_vote).nonzero()[0].tolist():
-            record: Any = records[place]
+        for place, record in columns.others.items():
             self.outcomes[Outcome.MALFORMED if record is None else Outcome.MARKER] += 1
             if record is not None and self.moves(record):
                 run(place)
                 begin = place
                 self.move(record)
-        run(len(records))
-        self.clock_ms = int(clocks[-1]) if len(records) else self.clock_ms
+        run(len(batch))
+        self.clock_ms = int(clocks[-1]) if len(batch) else self.clock_ms
         self.forget()
 
     def moves(self, marker: Marker) -> bool:
@@ -188,11 +181,7 @@ class _Folding:
             self.polls[poll_id] = msgspec.structs.replace(poll, epoch=epoch)
 
     def count_in(self, epoch: int, run: Run, poll_id: PollId, places: NDArray[np.int64]) -> None:
-        votes, voter_ids = run.votes, run.voter_ids
-        if len(places) < len(votes):
-            votes, voter_ids = ([column[place] for place in places.tolist()] for column in (votes, voter_ids))
-        vote_ids = bytes.fromhex("".join([vote.vote_id for vote in votes]).replace("-", ""))
-        decided = self.memory[poll_id].decide(epoch, vote_ids, voter_ids)
+        decided = self.memory[poll_id].decide(epoch, run.vote_ids[places], run.voter_ids[places])
         self.remembered.append((poll_id, decided.remembered))
         of_poll = self.poll_outcomes.setdefault(poll_id, Counter())
         for outcome, number in (

@@ -6,20 +6,22 @@ time of reading it, and a worker that is behind or ahead of the ledger throws it
 """
 
 from base64 import urlsafe_b64decode
-from collections.abc import Mapping, Sequence
-from itertools import compress
+from collections.abc import Mapping
 from typing import Any
 
 import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from pipeline.domain.record import VOTE_ID_BYTES
 from pipeline.domain.rows import Flags, Places, Rows, RowSet, rows_of, runs
 
-VOTE_ID_BYTES = 16
 # Voter ids of up to so many characters are packed in so many bytes: 6 bits for each, and a 1 before them.
 VOTER_BYTES = {22: 17, 42: 32, 64: 49}
+_SIZES = np.repeat(list(VOTER_BYTES.values()), np.diff([-1, *VOTER_BYTES]))  # by the number of characters
 MOST_LISTED_VOTES = 255  # per voter: the list has an entry for each vote, and with more it would grow and grow
+
+VoterIds = NDArray[np.bytes_]
 
 
 class Remembered(msgspec.Struct, frozen=True):
@@ -72,7 +74,7 @@ class PollMemory:
         """The memory that its tables take."""
         return sum(table.nbytes for table in self._tables())
 
-    def decide(self, epoch: int, vote_ids: bytes, voter_ids: Sequence[str]) -> Decided:
+    def decide(self, epoch: int, vote_ids: Rows, voter_ids: VoterIds) -> Decided:
         """Decide votes that passed rules 1 to 7, in the order of the log, and remember them.
 
         Args:
@@ -80,20 +82,18 @@ class PollMemory:
             vote_ids: 16 bytes for each.
             voter_ids: as many.
         """
-        ids = rows_of(vote_ids, VOTE_ID_BYTES)
-        _, is_new = self._ids_of(epoch).add(ids)
-        to_remember = ids[is_new].tobytes()
+        _, is_new = self._ids_of(epoch).add(vote_ids)
+        to_remember = vote_ids[is_new].tobytes()
         if epoch - 1 in self._ids:  # seen then: a repeat, and known for one epoch more
-            is_new &= ~self._ids[epoch - 1].has(ids)
+            is_new &= ~self._ids[epoch - 1].has(vote_ids)
         new = is_new.nonzero()[0]
-        chosen = voter_ids if len(new) == len(ids) else [voter_ids[index] for index in new.tolist()]
-        within, voters, votes_of = self._limited(chosen)
-        is_counted = np.zeros(len(ids), np.bool_)
+        within, voters, votes_of = self._limited(voter_ids[new])
+        is_counted = np.zeros(len(vote_ids), np.bool_)
         is_counted[new[within]] = True
         counted = int(within.sum())
         return Decided(
             is_counted,
-            len(ids) - len(new),
+            len(vote_ids) - len(new),
             len(new) - counted,
             Remembered(to_remember, epoch, voters, votes_of),
         )
@@ -105,11 +105,10 @@ class PollMemory:
         for size, packed in remembered.voters.items():
             table = np.frombuffer(packed, np.uint8).reshape(-1, size + self._count_bytes)
             self._set(rows_of(np.ascontiguousarray(table[:, :size]), size), table[:, size:].reshape(-1))
-        names = list(remembered.votes_of)
+        names = np.array(list(remembered.votes_of), np.bytes_)
         votes = np.array(list(remembered.votes_of.values()), np.uint32)
         for size, places in by_size(names).items():
-            rows = rows_of(pack_voters([names[place] for place in places.tolist()], size), size)
-            self._set(rows, votes[places])
+            self._set(pack_voters(names[places], size), votes[places])
 
     def forget(self, epoch: int) -> None:
         """Let go of the ids of an epoch."""
@@ -149,22 +148,19 @@ class PollMemory:
         if self.votes_per_voter > 1:
             voters.numbers[places] = votes
 
-    def _limited(self, voter_ids: Sequence[str]) -> tuple[Flags, dict[int, bytes], dict[str, int]]:
+    def _limited(self, voter_ids: VoterIds) -> tuple[Flags, dict[int, bytes], dict[str, int]]:
         """Tell of one new vote of each of some voters whether it is within the limit, and what is to be remembered."""
         within = np.zeros(len(voter_ids), np.bool_)
         listed: dict[int, bytes] = {}
         votes_of: dict[str, int] = {}
         for size, places in by_size(voter_ids).items():
-            some = voter_ids
-            if len(places) < len(voter_ids):
-                some = [voter_ids[place] for place in places.tolist()]
-            within[places], content = self._limited_of_size(some, size, votes_of)
+            within[places], content = self._limited_of_size(voter_ids[places], size, votes_of)
             if content:
                 listed[size] = content
         return within, listed, votes_of
 
-    def _limited_of_size(self, voter_ids: Sequence[str], size: int, votes_of: dict[str, int]) -> tuple[Flags, bytes]:
-        rows = rows_of(pack_voters(voter_ids, size), size)
+    def _limited_of_size(self, voter_ids: VoterIds, size: int, votes_of: dict[str, int]) -> tuple[Flags, bytes]:
+        rows = pack_voters(voter_ids, size)
         voters = self._voters_of(size)
         places, within = voters.add(rows)
         if self.votes_per_voter == 1:
@@ -173,7 +169,8 @@ class PollMemory:
         within = votes <= self.votes_per_voter
         voters.numbers[places[within]] = votes[within]  # of one voter's the last is the most
         if self.votes_per_voter > MOST_LISTED_VOTES:
-            votes_of.update(zip(compress(voter_ids, within.tolist()), votes[within].tolist(), strict=True))
+            names = voter_ids[within].astype(np.str_).tolist()
+            votes_of.update(zip(names, votes[within].tolist(), strict=True))
             return within, b""
         listed = np.empty((int(within.sum()), size + 1), np.uint8)
         listed[:, :size] = rows[within].view(np.uint8).reshape(-1, size)
@@ -186,32 +183,29 @@ def count_bytes(votes_per_voter: int) -> int:
     return 0 if votes_per_voter == 1 else 1
 
 
-def by_size(voter_ids: Sequence[str]) -> dict[int, Places]:
+def by_size(voter_ids: VoterIds) -> dict[int, Places]:
     """Sort voter ids by the size that they are packed in: give the places of those of each."""
-    lengths = set(map(len, voter_ids))
-    sizes = {length: next(size for most, size in VOTER_BYTES.items() if length <= most) for length in lengths}
-    if len(set(sizes.values())) == 1:
-        return {next(iter(sizes.values())): np.arange(len(voter_ids))}
-    size_of = np.fromiter((sizes[len(voter_id)] for voter_id in voter_ids), np.int64, len(voter_ids))
-    return {size: (size_of == size).nonzero()[0] for size in sorted(set(sizes.values()))}
+    size_of = _SIZES.take(np.strings.str_len(voter_ids))
+    return {size: (size_of == size).nonzero()[0] for size in VOTER_BYTES.values() if (size_of == size).any()}
 
 
-def pack_voters(voter_ids: Sequence[str], size: int) -> bytes:
+def pack_voters(voter_ids: VoterIds, size: int) -> Rows:
     """Write voter ids in `size` bytes each, one of those in ``VOTER_BYTES`` that their characters fit in.
 
     They are right-aligned: a 1, and then the 6 bits of each character, in the alphabet of base64url. The 1 tells where an id
     begins, so no two have the same bytes.
     """
     spare = -size % 3 or 3  # bytes of zeros before an id: base64 has 4 characters for 3 bytes
-    characters = (size + spare) // 3 * 4
-    lengths = set(map(len, voter_ids))
-    if len(lengths) == 1:
-        before = "B".rjust(characters - lengths.pop(), "A")
-        text = before + before.join(voter_ids)
-    else:
-        text = "".join([("B" + voter_id).rjust(characters, "A") for voter_id in voter_ids])
-    padded = np.frombuffer(urlsafe_b64decode(text), np.uint8).reshape(-1, size + spare)
-    return padded[:, spare:].tobytes()
+    lengths = np.strings.str_len(voter_ids)
+    characters = voter_ids.view(np.uint8).reshape(len(voter_ids), -1)
+    text = np.full((len(voter_ids), (size + spare) // 3 * 4), ord("A"), np.uint8)
+    for length in np.unique(lengths).tolist():
+        of_length = lengths == length
+        places = slice(None) if of_length.all() else of_length  # mostly all have one, and need no copy
+        text[places, -length:] = characters[places, :length]
+        text[places, -length - 1] = ord("B")
+    padded = np.frombuffer(urlsafe_b64decode(text.tobytes()), np.uint8).reshape(-1, size + spare)
+    return rows_of(np.ascontiguousarray(padded[:, spare:]), size)
 
 
 def _earlier(places: Places) -> NDArray[np.int64]:

@@ -8,9 +8,10 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from pipeline.domain.columns import Columns
 from pipeline.domain.outcome import Outcome
 from pipeline.domain.poll import NEVER, Poll, PollId
-from pipeline.domain.record import Kind, Vote
+from pipeline.domain.rows import Places
 
 MAX_AGE_MS = 60_000  # a vote cast longer than this before its append time is implausible
 MAX_AHEAD_MS = 5_000  # and one cast further than this after it
@@ -24,31 +25,32 @@ RULES = (
     Outcome.IMPLAUSIBLE_TIME,
 )
 
-Columns = NDArray[np.int64]
+Numbers = NDArray[np.int64]
 
 
 class Run:
     """Votes in the order of the log, in columns.
 
     Attributes:
+        vote_ids, voter_ids, cast_at: as in ``Columns``.
         append_times, clocks: of each vote, and the latest append time of its partition so far, in ms.
         kinds: what they may be for and come from; `polls`: of each kind; `kind_of`: the index of each vote's kind.
     """
 
-    def __init__(  # noqa: PLR0913, PLR0917  # columns
+    def __init__(
         self,
-        votes: Sequence[Vote],
+        columns: Columns,
+        places: Places,
         keys: Sequence[bytes | None],
-        append_times: Columns,
-        clocks: Columns,
-        kinds: Sequence[Kind],
-        kind_of: Columns,
+        append_times: Numbers,
+        clocks: Numbers,
     ) -> None:
-        self.votes, self.keys, self.append_times, self.clocks = votes, keys, append_times, clocks
-        self.kinds, self.kind_of = kinds, kind_of
-        self.polls = [PollId(kind.show_id, kind.poll_id) for kind in kinds]
-        self.voter_ids = [vote.voter_id for vote in votes]
-        self.cast_at: Columns = np.array([vote.cast_at for vote in votes], np.int64)
+        self.vote_ids, self.voter_ids = columns.vote_ids[places], columns.voter_ids[places]
+        self.cast_at, self.kind_of = columns.cast_at[places], columns.kind_of[places]
+        self.append_times, self.clocks = append_times[places], clocks[places]
+        self.keys = keys if len(places) == len(keys) else [keys[place] for place in places.tolist()]
+        self.kinds = columns.kinds
+        self.polls = [PollId(kind.show_id, kind.poll_id) for kind in self.kinds]
 
     def refusals(self, polls: Mapping[PollId, Poll]) -> NDArray[np.int8]:
         """Give for each vote the index in ``RULES`` of the first rule that refuses it; 0: none of these does."""
@@ -69,13 +71,13 @@ class Run:
             self.cast_at >= ends_at.take(self.kind_of),
             (age > MAX_AGE_MS) | (age < -MAX_AHEAD_MS),
         )
-        refusals = np.zeros(len(self.votes), np.int8)
+        refusals = np.zeros(len(self.cast_at), np.int8)
         for number in range(len(columns), 0, -1):  # an earlier rule is written over a later one
             refusals[columns[number - 1]] = number
         return refusals
 
     def _wrong_keys(self) -> NDArray[np.bool_]:
-        expected = list(map(str.encode, self.voter_ids))
+        expected = self.voter_ids.tolist()
         if expected == self.keys:
             return np.zeros(len(expected), np.bool_)
         return np.array([key != voter for key, voter in zip(self.keys, expected, strict=True)])

@@ -12,7 +12,7 @@ import aiohttp
 import msgspec
 
 from pipeline.domain.poll import PollId
-from pipeline.domain.record import Vote, decode_batch
+from pipeline.domain.record import Vote, decode
 from pipeline.errors import PublishError
 from pipeline.load.connections import object_in
 from pipeline.waiting import end
@@ -80,7 +80,8 @@ class Fronts:
         """
         fronts = list(self._fronts.values())
         ballots: list[list[bytes]] = [[] for _ in fronts]
-        for (voter, _), vote in zip(votes, decode_batch([value for _, value in votes]).records, strict=True):
+        for voter, value in votes:
+            vote = decode(value)
             if not isinstance(vote, Vote):
                 raise TypeError("only votes are sent through an edge")
             ballots[zlib.adler32(voter) % len(fronts)].append(_encoded(vote))

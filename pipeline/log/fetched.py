@@ -33,8 +33,8 @@ class FetchedBatch:
         self.nbytes = nbytes
         self._blocks = blocks
 
-    def read(self) -> RecordBatch:
-        """Read the records into columns. Can be called once.
+    def read(self, *, with_headers: bool = True) -> RecordBatch:
+        """Read the records into columns, those of headers empty if they are not asked for. Can be called once.
 
         Raises:
             LogNotDenseError: there are holes between offsets, so that no count of them could be proven.
@@ -61,7 +61,10 @@ class FetchedBatch:
             times += [record.timestamp for record in records]
             keys += [record.key for record in records]
             values += [record.value for record in records]
-            headers += [record.headers or _NO_HEADERS for record in records]
+            if with_headers:
+                headers += [record.headers or _NO_HEADERS for record in records]
+            else:
+                headers += [_NO_HEADERS] * len(records)
         return RecordBatch(self.tp.topic, self.tp.partition, self.first_offset, times, keys, values, headers)
 
 

@@ -10,7 +10,7 @@ from pipeline.domain.batch import RecordBatch
 from pipeline.domain.fold import fold
 from pipeline.domain.outcome import Outcome
 from pipeline.domain.partition import PartitionTally
-from pipeline.domain.record import decode_batch
+from pipeline.domain.record import decode
 from pipeline.domain.void import meets
 from tests.domain.logs import throw_log
 
@@ -75,7 +75,7 @@ def count_in_python(batches: list[RecordBatch]) -> Count:
             outcome = next(iter(tally.outcomes - before))
             count.outcomes[batch.partition, one.first_offset] = str(outcome)
             if outcome is Outcome.COUNTED:
-                (vote,) = decode_batch(one.values).records
+                (vote,) = map(decode, one.values)
                 counted.append((one.first_offset, vote))
         for (show, poll), of_poll in tally.polls.items():
             rules, held = of_poll.poll.rules, of_poll.poll

@@ -7,7 +7,7 @@ import pytest
 from pipeline.archive.flush import Flush
 from pipeline.domain.batch import RecordBatch
 from pipeline.domain.outcome import Outcome
-from pipeline.domain.record import Record, decode_batch
+from pipeline.domain.record import Record, decode
 
 from .broken_records import throw_value
 from .counting import count_in_python, count_in_sql, throw_batches
@@ -39,7 +39,7 @@ def test_sql_and_python_read_the_same_in_forty_thousand_broken_values(engine: En
     size = len(values)
     engine.insert(Flush([RecordBatch("votes", 0, 0, [0] * size, [None] * size, values, [()] * size)]))
     kinds = [kind for (kind,) in engine.rows("SELECT kind FROM votes ORDER BY offset")]
-    decoded = decode_batch(values).records
+    decoded = [decode(value) for value in values]
     assert [
         (value, kind) for value, kind, record in zip(values, kinds, decoded, strict=True) if kind != _kind(record)
     ] == []

@@ -9,12 +9,12 @@ from pipeline.archive.connection import connect
 from pipeline.archive.recount import reached_records
 from pipeline.archive.store import ArchiveStore
 from pipeline.domain.batch import RecordBatch
-from pipeline.domain.record import decode_batch
 from pipeline.ledger.reader import open_ledgers
 from pipeline.log.offsets import LogOffsets
 from pipeline.log.publisher import Publisher
 from pipeline.settings import Settings
 from tests.archive.counting import count_in_python
+from tests.domain.reading import records_in
 
 from .corpus import Corpus, openings
 
@@ -107,7 +107,7 @@ def misread(found: Settings) -> Iterator[str]:
     sql = "SELECT value, kind::String FROM votes WHERE topic = {topic:String} AND partition = {partition:UInt32}"
     for partition in range(found.partitions):
         rows = _rows(found, sql, partition)
-        for (value, kind), record in zip(rows, decode_batch([value for value, _ in rows]).records, strict=True):
+        for (value, kind), record in zip(rows, records_in([value for value, _ in rows]), strict=True):
             read = b"malformed" if record is None else str(type(record).__struct_config__.tag).encode()
             if read != kind:
                 yield f"{value[:2000]!r} is {read!r} to Python, {kind!r} to SQL"

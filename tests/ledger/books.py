@@ -6,10 +6,11 @@ from typing import Any, Protocol
 from redis.asyncio import Redis
 
 from pipeline.domain.fold import Chunk, PartitionState
-from pipeline.domain.memory import VOTE_ID_BYTES, VOTER_BYTES, count_bytes
+from pipeline.domain.memory import VOTER_BYTES, count_bytes
 from pipeline.domain.outcome import Outcome
 from pipeline.domain.partition import Answer, PartitionTally
 from pipeline.domain.poll import PollId
+from pipeline.domain.record import VOTE_ID_BYTES
 from pipeline.domain.result import PartitionReading
 from pipeline.ledger.keys import Keys, poll_name
 from pipeline.ledger.ledger import Ledger, read_poll

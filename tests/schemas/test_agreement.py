@@ -7,7 +7,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from pipeline.domain.record import Record, decode_batch, encode
+from pipeline.domain.record import decode, encode
 
 from .publisher import MAX_BRACKETS, MAX_VALUE_BYTES, accepts, load_schema
 from .records import VALID, VOTES, damaged
@@ -15,24 +15,20 @@ from .records import VALID, VOTES, damaged
 VOTE: dict[str, Any] = load_schema("vote")["examples"][0]
 
 
-def decode_one(value: bytes | None) -> Record | None:
-    return decode_batch([value]).records[0]
-
-
 @settings(max_examples=400, deadline=None)
 @given(value=damaged())
 @example(value=json.dumps({**VOTE, "voter_id": "ann\nbob"}).encode())
 @example(value=json.dumps({name: field for name, field in VOTE.items() if name != "type"}).encode())
 def test_schema_and_decoder_agree_on_damaged_records(value: bytes) -> None:
-    assert accepts(value) == (decode_one(value) is not None)
+    assert accepts(value) == (decode(value) is not None)
 
 
 @settings(max_examples=100, deadline=None)
 @given(record=VALID)
 def test_a_valid_record_is_accepted_and_encodes_to_itself(record: dict[str, Any]) -> None:
-    decoded = decode_one(json.dumps(record).encode())
+    decoded = decode(json.dumps(record).encode())
     assert decoded is not None
-    assert decode_one(encode(decoded)) == decoded
+    assert decode(encode(decoded)) == decoded
     assert accepts(encode(decoded))
 
 
@@ -40,7 +36,7 @@ def test_a_valid_record_is_accepted_and_encodes_to_itself(record: dict[str, Any]
 @given(value=st.binary(max_size=40) | st.text(max_size=20).map(lambda text: text.encode("utf-8", "surrogatepass")))
 def test_junk_is_refused_by_both(value: bytes) -> None:
     assert not accepts(value)
-    assert decode_one(value) is None
+    assert decode(value) is None
 
 
 @settings(max_examples=150, deadline=None)
@@ -48,18 +44,11 @@ def test_junk_is_refused_by_both(value: bytes) -> None:
 def test_both_agree_on_a_record_with_one_byte_changed(record: dict[str, Any], position: int, byte: int) -> None:
     value = bytearray(json.dumps(record).encode())
     value[position % len(value)] = byte
-    assert accepts(bytes(value)) == (decode_one(bytes(value)) is not None)
-
-
-@settings(max_examples=50, deadline=None)
-@given(values=st.lists(damaged(), max_size=5))
-def test_a_value_is_read_the_same_whatever_lies_beside_it(values: list[bytes]) -> None:
-    """The decoder checks ids of a whole batch at once: no vote may lean on its neighbour."""
-    assert decode_batch(values).records == [decode_one(value) for value in values]
+    assert accepts(bytes(value)) == (decode(bytes(value)) is not None)
 
 
 def test_a_tombstone_is_malformed() -> None:
-    assert decode_one(None) is None
+    assert decode(None) is None
     assert not accepts(None)
 
 
@@ -70,10 +59,10 @@ def test_the_longest_value(size: int, accepted: bool) -> None:
     value = json.dumps({**VOTE, "note": ""}).encode()
     value = value.replace(b'"note": "', b'"note": "' + b"x" * (size - len(value)))
     assert len(value) == size
-    assert (accepts(value), decode_one(value) is not None) == (accepted, accepted)
+    assert (accepts(value), decode(value) is not None) == (accepted, accepted)
 
 
 @pytest.mark.parametrize(("depth", "accepted"), [(MAX_BRACKETS - 1, True), (MAX_BRACKETS, False), (60_000, False)])
 def test_the_deepest_value(depth: int, accepted: bool) -> None:
     value = json.dumps(VOTE)[:-1].encode() + b', "nest": ' + b"[" * depth + b"]" * depth + b"}"
-    assert (accepts(value), decode_one(value) is not None) == (accepted, accepted)
+    assert (accepts(value), decode(value) is not None) == (accepted, accepted)

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.domain.record import decode_batch
+from pipeline.domain.record import decode
 
 from .publisher import EXAMPLES, TYPES, accepts
 from .test_json_schemas import CLASSES
@@ -16,7 +16,7 @@ EXAMPLE_FILES = sorted(path.relative_to(EXAMPLES) for kind in TYPES for path in 
 def test_an_example_is_what_its_folder_says(path: Path) -> None:
     record_type, verdict, _ = path.parts
     value = (EXAMPLES / path).read_bytes()
-    (record,) = decode_batch([value]).records
+    record = decode(value)
     if verdict == "accepted":
         assert type(record) is CLASSES[record_type]
     else:

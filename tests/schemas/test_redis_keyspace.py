@@ -4,9 +4,10 @@ import re
 
 import pytest
 
-from pipeline.domain.memory import VOTE_ID_BYTES, VOTER_BYTES
+from pipeline.domain.memory import VOTER_BYTES
 from pipeline.domain.outcome import Outcome
 from pipeline.domain.poll import PollId, Status
+from pipeline.domain.record import VOTE_ID_BYTES
 from pipeline.ledger.command import MAX_RECORDS
 from pipeline.ledger.keys import FORMAT, Keys
 

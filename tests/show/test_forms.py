@@ -4,7 +4,7 @@ from random import Random
 
 import pytest
 
-from pipeline.domain.record import MAX_VALUE_BYTES, Vote, decode_batch
+from pipeline.domain.record import MAX_VALUE_BYTES, Vote, decode
 from pipeline.show.ballots import Ballots
 from pipeline.show.forms import MALFORMED, OVERSIZED_BYTES, UNUSUAL, oversized
 from pipeline.show.script import FINALISTS
@@ -14,7 +14,7 @@ VOTER = b"AbCdEfGhIjKlMnOpQrSt-_"
 
 
 def test_the_plain_form() -> None:
-    (vote,) = decode_batch([PLAIN]).records
+    vote = decode(PLAIN)
     assert isinstance(vote, Vote)
     assert (vote.show_id, vote.poll_id, vote.option_id) == ("grand-final", "winner", "ada")
     assert (vote.voter_id, vote.cast_at) == (VOTER.decode(), 1_790_000_000_000)
@@ -23,7 +23,7 @@ def test_the_plain_form() -> None:
 @pytest.mark.parametrize("form", UNUSUAL)
 def test_an_unusual_form_is_the_same_vote(form: str) -> None:
     value = UNUSUAL[form](PLAIN)
-    (plain, unusual) = decode_batch([PLAIN, value]).records
+    plain, unusual = decode(PLAIN), decode(value)
     assert value != PLAIN
     assert isinstance(plain, Vote)
     assert isinstance(unusual, Vote)
@@ -34,7 +34,7 @@ def test_an_unusual_form_is_the_same_vote(form: str) -> None:
 
 @pytest.mark.parametrize("form", MALFORMED)
 def test_a_malformed_form_is_no_record(form: str) -> None:
-    assert decode_batch([MALFORMED[form](PLAIN)]).records == [None]
+    assert decode(MALFORMED[form](PLAIN)) is None
 
 
 def test_malformed_forms_differ_from_each_other() -> None:
@@ -44,8 +44,8 @@ def test_malformed_forms_differ_from_each_other() -> None:
 def test_oversized_is_malformed_for_its_length_alone() -> None:
     value = oversized(PLAIN)
     assert len(value) == OVERSIZED_BYTES > MAX_VALUE_BYTES
-    assert decode_batch([value]).records == [None]
-    assert isinstance(decode_batch([value.replace(b"xx", b"")]).records[0], Vote)
+    assert decode(value) is None
+    assert isinstance(decode(value.replace(b"xx", b"")), Vote)
 
 
 def test_a_vote_with_the_type_of_a_final_marker_is_never_made() -> None:

@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from pipeline.domain.outcome import Outcome
-from pipeline.domain.record import Vote, decode, decode_batch
+from pipeline.domain.record import Vote, decode
 from pipeline.show.expectation import Planned
 from pipeline.show.forms import MALFORMED, OVERSIZED_BYTES
 from pipeline.show.generator import Generator
@@ -23,7 +23,7 @@ def records(show: Rehearsal) -> list[Planned]:
 
 
 def votes(planned: list[Planned], *outcomes: Outcome) -> list[Vote]:
-    decoded = decode_batch([record.value for record in planned if record.fate.outcome in outcomes]).records
+    decoded = [decode(record.value) for record in planned if record.fate.outcome in outcomes]
     return [vote for vote in decoded if isinstance(vote, Vote)]
 
 

@@ -5,7 +5,7 @@ from collections import Counter
 import pytest
 
 from pipeline.domain.outcome import Outcome
-from pipeline.domain.record import Vote, decode_batch
+from pipeline.domain.record import Vote, decode
 from pipeline.show.script import default_script
 from pipeline.show.ways import ONE_IN, Ways, ways_of
 
@@ -41,7 +41,7 @@ def test_through_the_edge_goes_a_part_of_what_an_edge_lets_pass(show: Rehearsal,
     forwarded = [vote for each in ways for vote in each.forwarded]
     through = {outcome for vote in forwarded for outcome in fates[vote]}
     assert LET_PASS <= through <= LET_PASS | {Outcome.LATE}  # a repeat after the end goes directly, and is late
-    assert all(isinstance(vote, Vote) for vote in decode_batch([value for _, value in forwarded]).records)
+    assert all(isinstance(decode(value), Vote) for _, value in forwarded)
     passing = sum(show.expected.outcomes[outcome] for outcome in LET_PASS)
     assert 0.8 * passing < ONE_IN * len(forwarded) < 1.2 * passing
 
