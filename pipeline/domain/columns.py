@@ -113,11 +113,12 @@ class _Reading:
         while len(places) and failures < MOST_FAILURES:
             found = _laid_out(self.values[places[0]])
             are_next = np.arange(len(rows)) == 0 if found is None else _are_beside(rows, found[1])
-            some = places[are_next]
+            next_ones = are_next.nonzero()[0]
+            some = places[next_ones]
             if found is None or len(some) < max(LEAST_ROWS, len(rows) // MOST_LAYOUTS):
                 failures += 1
             else:
-                some = some[~self.laid_out(rows[are_next], some, found[1])]
+                some = some[~self.laid_out(rows.take(next_ones, axis=0), some, found[1])]
             rest.append(some)
             places, rows = places[~are_next], rows[~are_next]
         return np.concatenate([*rest, places])

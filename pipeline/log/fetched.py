@@ -40,6 +40,7 @@ class FetchedBatch:
             LogNotDenseError: there are holes between offsets, so that no count of them could be proven.
         """
         blocks, self._blocks = self._blocks, []  # the columns take their place in memory
+        base = blocks[0].base_offset
         times: list[int] = []
         keys: list[bytes | None] = []
         values: list[bytes | None] = []
@@ -47,25 +48,20 @@ class FetchedBatch:
         for block in blocks:
             if block.is_control_batch or block.is_transactional:
                 raise LogNotDenseError(f"{self.tp}: transactions on this topic; Airtally's log takes none")
-            # A block at a time: its records are still in the processor's cache when their columns are taken, which makes
-            # this three times as fast as reading all blocks first.
-            records = list(block)
-            if block.base_offset < self.first_offset:  # a broker sends whole blocks, also from their middle
-                records = [record for record in records if record.offset >= self.first_offset]
-            next_offset = self.first_offset + len(values)
-            if len(records) != block.next_offset - next_offset or records[0].offset != next_offset:
+            for record in block:  # none of them is kept, so they all take the same place in memory
+                times.append(record.timestamp)
+                keys.append(record.key)
+                values.append(record.value)
+                if with_headers:
+                    headers.append(record.headers or _NO_HEADERS)
+            if base > self.first_offset or base + len(values) != block.next_offset:
                 raise LogNotDenseError(
-                    f"{self.tp}: {len(records)} records in offsets {next_offset} to {block.next_offset - 1}; "
-                    "the topic must not be compacted"
+                    f"{self.tp}: {len(values)} records from {base} on in offsets {min(base, self.first_offset)} to "
+                    f"{block.next_offset - 1}; the topic must not be compacted"
                 )
-            times += [record.timestamp for record in records]
-            keys += [record.key for record in records]
-            values += [record.value for record in records]
-            if with_headers:
-                headers += [record.headers or _NO_HEADERS for record in records]
-            else:
-                headers += [_NO_HEADERS] * len(records)
-        return RecordBatch(self.tp.topic, self.tp.partition, self.first_offset, times, keys, values, headers)
+        headers = headers or [_NO_HEADERS] * len(values)
+        whole = RecordBatch(self.tp.topic, self.tp.partition, base, times, keys, values, headers)
+        return whole.since(self.first_offset)  # a broker sends whole blocks, also from their middle
 
 
 async def next_batches(
