@@ -72,13 +72,12 @@ class Ingest:
         try:
             self._polls.check(poll_id, ballot.option_id, cast_at)
         except ProblemError:
-            if self._is_acknowledged(
-                self._vote(poll_id, ballot, cast_at)
-            ):  # a retry, and the poll has closed meanwhile
+            (vote,) = self._publisher.votes(poll_id, [ballot], [cast_at])
+            if self._is_acknowledged(vote):  # a retry, and the poll has closed meanwhile
                 answer(None)
                 return ballot.vote_id
             raise
-        vote = self._vote(poll_id, ballot, cast_at)
+        (vote,) = self._publisher.votes(poll_id, [ballot], [cast_at])
         _wait(self._voters.take(vote.voter_id, now), "this voter")
 
         def settled(error: PublishError | None) -> None:
@@ -104,21 +103,27 @@ class Ingest:
             )
         _wait(self._fronts.take(grant.edge_id, time.monotonic(), len(ballots)), f"the edge {grant.edge_id}")
         now = now_ms()
-        self._check_all(poll_id, ballots, now)
-        votes = [
-            self._vote(poll_id, each, now if each.cast_at is None else each.cast_at, grant.edge_id) for each in ballots
-        ]
+        cast_at = [now if ballot.cast_at is None else ballot.cast_at for ballot in ballots]
+        self._check_all(poll_id, ballots, cast_at, now)
+        votes = self._publisher.votes(poll_id, ballots, cast_at, grant.edge_id)
         self._submit(votes, lambda error: answer(self._outcome(error, len(votes))))
         return len(votes)
 
-    def _check_all(self, poll_id: PollId, ballots: list[ForwardedBallot], now: int) -> None:
+    def _check_all(self, poll_id: PollId, ballots: list[ForwardedBallot], cast_at: list[int], now: int) -> None:
         """Make sure that all votes may count, or say which may not."""
+        try:  # a poll takes votes from one instant to another: if it takes the first and the last, it takes all
+            for option_id in {ballot.option_id for ballot in ballots}:
+                self._check(poll_id, option_id, min(cast_at), now)
+                self._check(poll_id, option_id, max(cast_at), now)
+        except ProblemError:
+            self._refuse_all(poll_id, ballots, cast_at, now)
+
+    def _refuse_all(self, poll_id: PollId, ballots: list[ForwardedBallot], cast_at: list[int], now: int) -> None:
+        """Say which votes may not count."""
         problems: list[tuple[int, ProblemError]] = []
         for index, ballot in enumerate(ballots):
             try:
-                cast_at = now if ballot.cast_at is None else ballot.cast_at
-                _check_plausible(cast_at, now)
-                self._polls.check(poll_id, ballot.option_id, cast_at)
+                self._check(poll_id, ballot.option_id, cast_at[index], now)
             except ProblemError as problem:
                 problems.append((index, problem))
         if problems:
@@ -135,9 +140,10 @@ class Ingest:
                 },
             )
 
-    def _vote(self, poll_id: PollId, ballot: PostedBallot, cast_at: int, edge_id: str | None = None) -> Vote:
-        option = (*poll_id, ballot.option_id)
-        return self._publisher.vote(ballot.vote_id, option, ballot.voter, cast_at, ballot.channel, edge_id)
+    def _check(self, poll_id: PollId, option_id: str, cast_at: int, now: int) -> None:
+        """Make sure that a vote that another edge has received may count."""
+        _check_plausible(cast_at, now)
+        self._polls.check(poll_id, option_id, cast_at)
 
     def _submit(self, votes: list[Vote], settled: Callable[[PublishError | None], None]) -> None:
         try:

@@ -7,12 +7,14 @@ has the log but not the secret can neither name a voter nor test a guess.
 import base64
 import hashlib
 import hmac
+from collections.abc import Sequence
 
 from pipeline.errors import SettingError
 from pipeline.settings import Settings
 
 MIN_SECRET = 32  # characters
 CODE_BYTES = 16  # of an HMAC's 32: RFC 2104 asks for half at least. In 22 characters, which the ledger packs
+MOST_SHOWS = 1000  # whose keys are at hand
 _PURPOSE = b"airtally voter pseudonym 1\x00"
 _BLOCK = 64  # bytes of SHA-256's
 
@@ -22,7 +24,7 @@ class Pseudonyms:
 
     def __init__(self, secret: str) -> None:
         self._secret = secret.encode()
-        self._codes: dict[str, _Code] = {}  # by show
+        self._states: dict[str, tuple[hashlib._Hash, hashlib._Hash]] = {}  # by show
 
     @classmethod
     def from_settings(cls, settings: Settings) -> "Pseudonyms":
@@ -39,30 +41,29 @@ class Pseudonyms:
             )
         return cls(secret)
 
-    def of(self, show_id: str, voter: str) -> str:
-        """Give a voter's pseudonym in a show: 22 characters of base64url."""
-        code = self._codes.get(show_id)
-        if code is None:
-            if len(self._codes) >= 1000:
-                self._codes.clear()
+    def of_all(self, show_id: str, voters: Sequence[str]) -> list[str]:
+        """Give voters' pseudonyms in a show: 22 characters of base64url each."""
+        inner, outer = self._keyed(show_id)
+        codes = []
+        for voter in voters:
+            first, second = inner.copy(), outer.copy()
+            first.update(voter.encode())
+            second.update(first.digest())
+            codes.append(second.digest()[:CODE_BYTES])
+        # All are written in one call: base64 has 4 characters for 3 bytes, and the last 2 of 24 are those of the blanks.
+        text = base64.urlsafe_b64encode(b"\0\0".join([*codes, b""])).decode()
+        return [text[start : start + 22] for start in range(0, 24 * len(codes), 24)]
+
+    def _keyed(self, show_id: str) -> tuple["hashlib._Hash", "hashlib._Hash"]:
+        """Give HMAC-SHA256 as it stands after its show's key, inside and outside: half of the work for each message."""
+        states = self._states.get(show_id)
+        if states is None:
+            if len(self._states) >= MOST_SHOWS:
+                self._states.clear()
             # HKDF-Expand (RFC 5869) of one block: the secret is random, so there is nothing to extract.
-            key = hmac.digest(self._secret, _PURPOSE + show_id.encode() + b"\x01", "sha256")
-            code = self._codes[show_id] = _Code(key)
-        return base64.urlsafe_b64encode(code.of(voter.encode())[:CODE_BYTES])[:-2].decode()
-
-
-class _Code:
-    """HMAC-SHA256 under a key of one block at most, which is hashed once and not for each message: half of the work."""
-
-    __slots__ = ("_inner", "_outer")
-
-    def __init__(self, key: bytes) -> None:
-        block = key.ljust(_BLOCK, b"\0")
-        self._inner = hashlib.sha256(bytes(byte ^ 0x36 for byte in block))
-        self._outer = hashlib.sha256(bytes(byte ^ 0x5C for byte in block))
-
-    def of(self, message: bytes) -> bytes:
-        inner, outer = self._inner.copy(), self._outer.copy()
-        inner.update(message)
-        outer.update(inner.digest())
-        return outer.digest()
+            key = hmac.digest(self._secret, _PURPOSE + show_id.encode() + b"\x01", "sha256").ljust(_BLOCK, b"\0")
+            states = self._states[show_id] = (
+                hashlib.sha256(bytes(byte ^ 0x36 for byte in key)),
+                hashlib.sha256(bytes(byte ^ 0x5C for byte in key)),
+            )
+        return states

@@ -6,8 +6,9 @@ from collections.abc import Sequence
 from types import TracebackType
 from typing import Self
 
+from pipeline.domain.poll import PollId
 from pipeline.domain.record import Vote, encode
-from pipeline.edge.ballots import Ballot
+from pipeline.edge.ballots import Ballot, PostedBallot
 from pipeline.edge.pseudonym import Pseudonyms
 from pipeline.errors import PublishError
 from pipeline.log.lanes import LINGER_MS, Lanes, Settled
@@ -91,14 +92,11 @@ class VotePublisher:
         for ballot in ballots:
             ballot.check()
         votes = [
-            self.vote(
-                ballot.vote_id,
-                (ballot.show_id, ballot.poll_id, ballot.option_id),
-                ballot.voter,
-                now if ballot.cast_at is None else ballot.cast_at,
-                ballot.channel,
-            )
+            vote
             for ballot in ballots
+            for vote in self.votes(
+                PollId(ballot.show_id, ballot.poll_id), [ballot], [now if ballot.cast_at is None else ballot.cast_at]
+            )
         ]
         if votes:
             acknowledged = asyncio.get_running_loop().create_future()
@@ -113,18 +111,21 @@ class VotePublisher:
                 raise error
         return votes
 
-    def vote(  # noqa: PLR0913, PLR0917  # the fields of a vote
+    def votes(
         self,
-        vote_id: str,
-        option: tuple[str, str, str],
-        voter: str,
-        cast_at: int,
-        channel: str,
+        poll_id: PollId,
+        ballots: Sequence[Ballot | PostedBallot],
+        cast_at: Sequence[int],
         edge_id: str | None = None,
-    ) -> Vote:
-        """Make a vote, with the voter's pseudonym. `option` is show, poll and option; all of it was checked before."""
-        voter_id = self._pseudonyms.of(option[0], voter)
-        return Vote(vote_id, *option, voter_id, cast_at, edge_id or self._edge_id, channel)
+    ) -> list[Vote]:
+        """Make votes for a poll, with their voters' pseudonyms, of ballots that were checked, each cast at its instant."""
+        show, poll = poll_id
+        edge = edge_id or self._edge_id
+        voter_ids = self._pseudonyms.of_all(show, [ballot.voter for ballot in ballots])
+        return [
+            Vote(ballot.vote_id, show, poll, ballot.option_id, voter_id, at, edge, ballot.channel)
+            for ballot, voter_id, at in zip(ballots, voter_ids, cast_at, strict=True)
+        ]
 
     def submit(self, votes: Sequence[Vote], settled: Settled) -> None:
         """Take votes that were checked, all or none; `settled` is called once: with None when Kafka has them all.

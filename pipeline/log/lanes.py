@@ -1,8 +1,8 @@
 """Records that come one by one, sent together: one batch at a time for each partition.
 
-While a partition's batch is on its way, what comes next for it waits and becomes the next batch. So batches grow by
-themselves under load, and a record on a quiet evening waits for `linger_ms` only, for others to share a batch with. A
-partition whose leader is away holds up nobody else's.
+The first record to come waits for `linger_ms`; then all that have come meanwhile are dealt out to the lanes, so that one
+request has the batches of all of them. While a lane's batch is on its way, what comes next for it waits and becomes the
+next batch, so batches grow by themselves under load. A partition whose leader is away holds up nobody else's.
 
 aiokafka repeats a batch until the broker has it, however long that takes: idempotence makes that safe within one producer.
 What waits is bounded, and whoever would go beyond that is told so at once.
@@ -29,7 +29,6 @@ from pipeline.settings import Settings
 Settled = Callable[[PublishError | None], None]  # called once: with None when all in-sync replicas have the record
 
 LINGER_MS = 5
-ENOUGH = 4  # records, so that a batch need not wait for more
 RENEW_EVERY_S = 0.5  # between attempts to get a new producer
 STOP_S = 2.0  # for a producer that has nothing to send any more
 
@@ -47,9 +46,11 @@ class Lanes:
     ) -> None:
         self._link = _Link(settings)
         self._lanes = [
-            _Lane(self._link, settings.topic, partition, linger_ms / 1000, self._count)
-            for partition in range(settings.partitions)
+            _Lane(self._link, settings.topic, partition, self._count) for partition in range(settings.partitions)
         ]
+        self._arrived: list[_Record] = []  # since the last departure
+        self._departure: asyncio.TimerHandle | None = None
+        self._linger_s = linger_ms / 1000
         self.in_flight = 0  # records that were submitted and are not settled
         self._most_in_flight, self._close_s = most_in_flight, close_s
 
@@ -60,6 +61,7 @@ class Lanes:
     async def __aexit__(
         self, _kind: type[BaseException] | None, _error: BaseException | None, _trace: TracebackType | None
     ) -> None:
+        self._depart()
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(self._close_s):
                 await asyncio.gather(*[lane.task for lane in self._lanes if lane.task is not None])
@@ -83,9 +85,19 @@ class Lanes:
             )
         countdown = _Countdown(len(records), settled)
         self.in_flight += len(records)
-        partitions = java_partitions([key for key, _ in records], len(self._lanes))
-        for (key, value), partition in zip(records, partitions, strict=True):
-            self._lanes[partition].add(key, value, countdown)
+        self._arrived += [(key, value, countdown) for key, value in records]
+        if self._departure is None:
+            self._departure = asyncio.get_running_loop().call_later(self._linger_s, self._depart)
+
+    def _depart(self) -> None:
+        """Deal out what has arrived. Many keys are hashed at a small part of the cost of single ones."""
+        if self._departure is not None:
+            self._departure.cancel()
+            self._departure = None
+        arrived, self._arrived = self._arrived, []
+        partitions = java_partitions([key for key, _, _ in arrived], len(self._lanes))
+        for record, partition in zip(arrived, partitions, strict=True):
+            self._lanes[partition].add(record)
 
     def _count(self, settled: int) -> None:
         self.in_flight -= settled
@@ -107,19 +119,20 @@ class _Countdown:
             self._settled(self._error)
 
 
+_Record = tuple[bytes, bytes, _Countdown]  # key, value, and who is told
+
+
 class _Lane:
     """What waits for one partition, and the task that sends it, while there is something."""
 
-    def __init__(
-        self, link: "_Link", topic: str, partition: int, linger_s: float, count: Callable[[int], None]
-    ) -> None:
-        self._link, self._topic, self._partition, self._linger_s, self._count = link, topic, partition, linger_s, count
-        self._waiting: deque[tuple[bytes, bytes, _Countdown]] = deque()
+    def __init__(self, link: "_Link", topic: str, partition: int, count: Callable[[int], None]) -> None:
+        self._link, self._topic, self._partition, self._count = link, topic, partition, count
+        self._waiting: deque[_Record] = deque()
         self._sent: list[_Countdown] = []  # one for each record
         self.task: asyncio.Task[None] | None = None
 
-    def add(self, key: bytes, value: bytes, countdown: _Countdown) -> None:
-        self._waiting.append((key, value, countdown))
+    def add(self, record: _Record) -> None:
+        self._waiting.append(record)
         if self.task is None:
             self.task = asyncio.get_running_loop().create_task(self._run())
 
@@ -136,8 +149,6 @@ class _Lane:
 
     async def _run(self) -> None:
         while self._waiting:
-            if len(self._waiting) < ENOUGH:
-                await asyncio.sleep(self._linger_s)
             self._settle(await self._send())
         self.task = None
 

@@ -25,16 +25,17 @@ GOOD = Ballot(vote_id=UUID, show_id="gala", poll_id="best", option_id="ada", vot
 @given(st.text(st.characters(codec="utf-8"), min_size=1), st.text(st.characters(codec="utf-8"), min_size=1))
 def test_a_pseudonym_is_the_voters_own_within_a_show_and_no_other(one: str, other: str) -> None:
     names = Pseudonyms(SECRET)
-    assert re.fullmatch("[A-Za-z0-9_-]{22}", names.of("gala", one))
-    assert names.of("gala", one) == Pseudonyms(SECRET).of("gala", one)
-    assert len({names.of("gala", one), names.of("gala", other)}) == len({one, other})
-    assert names.of("gala", one) != names.of("finale", one)
-    assert names.of("gala", one) != Pseudonyms(SECRET + "!").of("gala", one)
+    (name,) = names.of_all("gala", [one])
+    assert re.fullmatch("[A-Za-z0-9_-]{22}", name)
+    assert names.of_all("gala", [one, other, one]) == [name, *Pseudonyms(SECRET).of_all("gala", [other]), name]
+    assert len(set(names.of_all("gala", [one, other]))) == len({one, other})
+    assert names.of_all("finale", [one]) != [name]
+    assert Pseudonyms(SECRET + "!").of_all("gala", [one]) != [name]
 
 
 def test_a_pseudonym_does_not_change_with_versions() -> None:
     # By openssl, 16 bytes: HMAC-SHA256 of "account 4711" under that of "airtally voter pseudonym 1\0gala\1" under the secret.
-    assert Pseudonyms(SECRET).of("gala", "account 4711") == "q-jjkO5qfpaz6BDdYHdrsw"
+    assert Pseudonyms(SECRET).of_all("gala", ["account 4711"]) == ["q-jjkO5qfpaz6BDdYHdrsw"]
 
 
 @given(st.text(max_size=100))
@@ -42,7 +43,8 @@ def test_a_pseudonym_is_the_beginning_of_an_hmac(voter: str) -> None:
     key = hmac.digest(SECRET.encode(), b"airtally voter pseudonym 1\0gala\1", "sha256")
     message = voter.encode(errors="replace")
     code = hmac.digest(key, message, "sha256")[:16]
-    assert base64.urlsafe_b64decode(Pseudonyms(SECRET).of("gala", message.decode()) + "==") == code
+    (name,) = Pseudonyms(SECRET).of_all("gala", [message.decode()])
+    assert base64.urlsafe_b64decode(name + "==") == code
 
 
 @pytest.mark.parametrize("secret", [None, "", "short"])

@@ -22,7 +22,7 @@ def test_they_are_made_once_for_a_folder_and_are_others_elsewhere(tmp_path: Path
 
 def test_an_edge_takes_them(tmp_path: Path) -> None:
     settings = Settings(**vars(edge_keys(tmp_path)))
-    assert len(Pseudonyms.from_settings(settings).of("gala", "me")) == 22
+    assert len(Pseudonyms.from_settings(settings).of_all("gala", ["me"])[0]) == 22
     token, grant = Tokens.from_settings(settings).mint("cdn-1", 1)
     assert Tokens.from_settings(settings).verify(token).token_id == grant.token_id
 
