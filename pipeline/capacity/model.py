@@ -23,7 +23,7 @@ class Deployment:
     workers: int = 1
     shards: int = 1  # Redis servers
     cores: float | None = None
-    chunk_records: int = 3_000
+    chunk_records: int = 6_000
 
     def __post_init__(self) -> None:
         least = min(self.partitions, self.workers, self.shards, self.chunk_records)

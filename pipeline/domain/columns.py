@@ -1,14 +1,14 @@
 """The values of a batch: its votes in columns, all else one by one.
 
 What a value is, ``record.decode`` alone says. This module makes use of how alike votes are: those that a publisher sends for
-one option differ in the vote's id, the voter's and the instant, and are the same bytes elsewhere. So values of one length
-are laid below each other as rows; of those that equal each other outside of these three fields one is decoded, and the
-others have their fields where it has them.
+one option differ in the vote's id, the voter's and the instant, and are the same bytes elsewhere. So values are laid below
+each other as rows; of those that equal each other outside of these three fields one is decoded, the *model*, and the others
+have their fields where it has them.
 
 This is the same as to decode each of them. Where a vote has no backslash, each of its strings is what stands between
 two quotes, and a string of which characters are replaced by others that are neither quote nor backslash nor control is
 still one string, with these characters; digits that replace digits are still one number, unless they begin with 0. Only
-characters of ids and digits are taken so; what has others, or equals no vote, is decoded by itself.
+characters of ids and digits are taken so; what has others, or is like no model, is decoded by itself.
 """
 
 import secrets
@@ -30,7 +30,7 @@ LEAST_PER_KIND = 3  # and so are kinds of which, of one layout, fewer come
 LONGEST_ROW = 512  # bytes; a vote has some 250, and all rows have as many as the longest
 MOST_LAYOUTS = 16  # a layout of fewer than one of so many of the values that are left is not worth looking for
 MOST_FAILURES = 4  # to find one that is; then all that are left are decoded one by one
-MOST_REMEMBERED = 4096  # kinds with all that is around them, of some 250 bytes each
+MOST_MODELS = 4096  # at hand, of some 250 bytes each
 MOST_DIGITS = 15  # any number of so many is an instant
 MOST_INSTANT = 10**MOST_DIGITS - 1
 
@@ -67,6 +67,13 @@ class Layout(NamedTuple):
     cast_at: slice
 
 
+class _Model(NamedTuple):
+    """A vote, as far as it is the same as others."""
+
+    kind: tuple[str, ...]
+    layout: Layout
+
+
 class _Piece(NamedTuple):
     """Columns of some votes, at `places`."""
 
@@ -85,6 +92,8 @@ def read_columns(values: Sequence[bytes | None]) -> Columns:
 
 
 class _Reading:
+    """The working memory of it."""
+
     def __init__(self, values: Sequence[bytes | None]) -> None:
         self.values = [value or b"" for value in values]
         self.kinds: defaultdict[tuple[str, ...], int] = defaultdict(count().__next__)
@@ -108,19 +117,19 @@ class _Reading:
         if len(places) < len(values):
             values = [values[place] for place in places.tolist()]
         rows = np.array(values, f"S{width + 8}").view(np.uint8).reshape(-1, width + 8)
-        rows.view(np.int64)[:, -1] = lengths
+        rows.view(np.int64)[:, -1] = lengths  # the end of a row: else a value would equal one that has zeros at its end
         rest, failures = [], 0
         while len(places) and failures < MOST_FAILURES:
-            found = _laid_out(self.values[places[0]])
-            are_next = np.arange(len(rows)) == 0 if found is None else _are_beside(rows, found[1])
-            next_ones = are_next.nonzero()[0]
-            some = places[next_ones]
-            if found is None or len(some) < max(LEAST_ROWS, len(rows) // MOST_LAYOUTS):
+            model = _model(self.values[places[0]])
+            are_like = np.arange(len(rows)) == 0 if model is None else _are_beside(rows, model.layout)
+            like = are_like.nonzero()[0]
+            some = places[like]
+            if model is None or len(some) < max(LEAST_ROWS, len(rows) // MOST_LAYOUTS):
                 failures += 1
             else:
-                some = some[~self.laid_out(rows.take(next_ones, axis=0), some, found[1])]
+                some = some[~self.laid_out(rows.take(like, axis=0), some, model.layout)]
             rest.append(some)
-            places, rows = places[~are_next], rows[~are_next]
+            places, rows = places[~are_like], rows[~are_like]
         return np.concatenate([*rest, places])
 
     def laid_out(self, rows: Characters, places: Places, layout: Layout) -> Flags:
@@ -136,7 +145,10 @@ class _Reading:
         return are_good
 
     def kinds_of(self, alike: Characters, layout: Layout) -> NDArray[np.int64]:
-        """Give the kind of each row, if it is a vote of this layout when its fields are good; else -1."""
+        """Give the kind of each row, if it is a vote of this layout when its fields are good; else -1.
+
+        Writes over the fields: the same into all rows, so that those of one kind are equal.
+        """
         for field, character in zip(layout, _FILLERS, strict=True):
             alike[:, field] = character
         alike[:, layout.vote_id][:, _DASHES] = _DASH
@@ -146,13 +158,14 @@ class _Reading:
             return np.full(len(words), -1)
         kinds = np.full(len(firsts), -1)
         for number, first in enumerate(firsts.tolist()):
-            found = _laid_out_as_before(alike[first, : words[first, -1]].tobytes())
-            if found is not None and found[1] == layout:
-                kinds[number] = self.kinds[found[0]]
+            model = _known_model(alike[first, : words[first, -1]].tobytes())
+            if model is not None and model.layout == layout:
+                kinds[number] = self.kinds[model.kind]
         are_same = _in_each(words == words[firsts].take(number_of, axis=0))
         return np.where(are_same, kinds.take(number_of), -1)
 
     def one_by_one(self, places: Iterable[int]) -> None:
+        """Read values by themselves."""
         at: list[int] = []
         votes: list[Vote] = []
         for place in places:
@@ -173,6 +186,7 @@ class _Reading:
         )
 
     def columns(self) -> Columns:
+        """Put the pieces together."""
         size = len(self.values)
         whole = _Piece(
             np.arange(size),
@@ -187,8 +201,8 @@ class _Reading:
         return Columns(*whole[1:], [Kind(*kind) for kind in self.kinds], self.others)
 
 
-def _laid_out(value: bytes) -> tuple[tuple[str, ...], Layout] | None:
-    """Tell a vote's kind, and where its fields stand. None: it is no vote, or they are not to be found."""
+def _model(value: bytes) -> _Model | None:
+    """Decode a vote, and find where its fields stand. None: it is no vote, or they are not to be found."""
     vote = decode(value)
     if not isinstance(vote, Vote) or b"\\" in value:
         return None
@@ -199,10 +213,10 @@ def _laid_out(value: bytes) -> tuple[tuple[str, ...], Layout] | None:
     )
     if None in fields or vote.cast_at > MOST_INSTANT:
         return None
-    return kind_of(vote), Layout(*fields)  # type: ignore[arg-type]
+    return _Model(kind_of(vote), Layout(*fields))  # type: ignore[arg-type]
 
 
-_laid_out_as_before = lru_cache(maxsize=MOST_REMEMBERED)(_laid_out)  # votes whose three fields are the same in all
+_known_model = lru_cache(maxsize=MOST_MODELS)(_model)  # of values whose fields are the same in all: they come again
 
 
 def _find(value: bytes, key: bytes, text: bytes) -> slice | None:

@@ -95,13 +95,13 @@ def test_of_many_votes_few_are_decoded(monkeypatch: pytest.MonkeyPatch) -> None:
         return record.decode(value)
 
     monkeypatch.setattr(columns, "decode", counted)
-    columns._laid_out_as_before.cache_clear()
+    columns._known_model.cache_clear()
     values = crowd(Random(1), 3000)
     assert columns.read_columns(values).others == {}
     assert 0 < len(decoded) < 200
     first = len(decoded)
     columns.read_columns(values)
-    assert len(decoded) - first < 20, "what was laid out before is known"
+    assert len(decoded) - first < 20, "models are known"
 
 
 LURES: dict[str, dict[str, Any]] = {
