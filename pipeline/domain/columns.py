@@ -30,6 +30,7 @@ LEAST_PER_KIND = 3  # and so are kinds of which, of one layout, fewer come
 LONGEST_ROW = 512  # bytes; a vote has some 250, and all rows have as many as the longest
 MOST_LAYOUTS = 16  # a layout of fewer than one of so many of the values that are left is not worth looking for
 MOST_FAILURES = 4  # to find one that is; then all that are left are decoded one by one
+MOST_STRAYS = 64  # values met while looking that are no model, such as markers
 MOST_MODELS = 4096  # at hand, of some 250 bytes each
 MOST_DIGITS = 15  # any number of so many is an instant
 MOST_INSTANT = 10**MOST_DIGITS - 1
@@ -41,8 +42,9 @@ _HEX = np.full(256, 255, np.uint8)  # the value of each hexadecimal digit
 _HEX[list(b"0123456789abcdef")] = _HEX[list(b"0123456789ABCDEF")] = range(16)
 _IS_OF_VOTER = np.isin(np.arange(256), list(VOTER_CHARACTERS))
 _POWERS = 10 ** np.arange(MOST_DIGITS, dtype=np.int64)[::-1]
-# Odd, and others in each process: nobody can choose votes whose kinds have one hash (which would cost time, not be wrong).
+# Odd, and others in each process, so that nobody can choose votes whose kinds have one hash: that would take time, no more.
 _KEYS = np.frombuffer(secrets.token_bytes(LONGEST_ROW + 8), np.uint64) | np.uint64(1)
+_HALF = np.uint64(32)
 BESIDE = 3  # bytes before and behind a field, by which most values of another layout are told at once
 
 Characters = NDArray[np.uint8]  # a row for each value
@@ -118,17 +120,22 @@ class _Reading:
             values = [values[place] for place in places.tolist()]
         rows = np.array(values, f"S{width + 8}").view(np.uint8).reshape(-1, width + 8)
         rows.view(np.int64)[:, -1] = lengths  # the end of a row: else a value would equal one that has zeros at its end
-        rest, failures = [], 0
-        while len(places) and failures < MOST_FAILURES:
+        rest, strays, failures = [], 0, 0
+        while len(places) and strays < MOST_STRAYS and failures < MOST_FAILURES:
             model = _model(self.values[places[0]])
-            are_like = np.arange(len(rows)) == 0 if model is None else _are_beside(rows, model.layout)
+            if model is None:
+                strays += 1
+                rest.append(places[:1])
+                places, rows = places[1:], rows[1:]
+                continue
+            are_like = _are_beside(rows, model.layout)
             like = are_like.nonzero()[0]
-            some = places[like]
-            if model is None or len(some) < max(LEAST_ROWS, len(rows) // MOST_LAYOUTS):
+            if len(like) < max(LEAST_ROWS, len(rows) // MOST_LAYOUTS):
                 failures += 1
+                rest.append(places[like])
             else:
-                some = some[~self.laid_out(rows.take(like, axis=0), some, model.layout)]
-            rest.append(some)
+                are_read = self.laid_out(rows.take(like, axis=0), places[like], model.layout)
+                rest.append(places[like[~are_read]])
             places, rows = places[~are_like], rows[~are_like]
         return np.concatenate([*rest, places])
 
@@ -153,7 +160,10 @@ class _Reading:
             alike[:, field] = character
         alike[:, layout.vote_id][:, _DASHES] = _DASH
         words = alike.view(np.uint64)
-        _, firsts, number_of = np.unique(words @ _KEYS[: words.shape[1]], return_index=True, return_inverse=True)
+        # A key's multiple keeps a word's low zeros, so its high bits are brought down first: else two words that differ in
+        # these alone could be chosen so that their differences make up for each other under any keys.
+        hashes = (words ^ (words >> _HALF)) @ _KEYS[: words.shape[1]]
+        _, firsts, number_of = np.unique(hashes, return_index=True, return_inverse=True)
         if len(firsts) * LEAST_PER_KIND > len(words):
             return np.full(len(words), -1)
         kinds = np.full(len(firsts), -1)

@@ -165,6 +165,8 @@ def decode(value: bytes | None) -> Record | None:
     """
     if not value or len(value) > MAX_VALUE_BYTES:
         return None
+    if len(value) > MAX_BRACKETS and value.count(b"{") + value.count(b"[") > MAX_BRACKETS:
+        return None
     try:
         record: Record | None = _decode_closed(value)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
@@ -174,8 +176,6 @@ def decode(value: bytes | None) -> Record | None:
 
 def _decode_open(value: bytes) -> Record | None:
     """Read a value that is no plain vote. msgspec would skip unknown fields without checking them: orjson reads all."""
-    if value.count(b"{") + value.count(b"[") > MAX_BRACKETS:
-        return None
     try:
         fields = orjson.loads(value)
     except orjson.JSONDecodeError:

@@ -64,7 +64,7 @@ class Run:
             ]
         )
         age = self.append_times - self.cast_at
-        columns = (
+        refused = (
             self._wrong_keys(),
             self.cast_at < opened_at.take(self.kind_of),
             ~is_option.take(self.kind_of),
@@ -72,8 +72,8 @@ class Run:
             (age > MAX_AGE_MS) | (age < -MAX_AHEAD_MS),
         )
         refusals = np.zeros(len(self.cast_at), np.int8)
-        for number in range(len(columns), 0, -1):  # an earlier rule is written over a later one
-            refusals[columns[number - 1]] = number
+        for number in range(len(refused), 0, -1):  # an earlier rule is written over a later one
+            refusals[refused[number - 1]] = number
         return refusals
 
     def _wrong_keys(self) -> NDArray[np.bool_]:

@@ -12,7 +12,8 @@ from pipeline.domain.poll import Poll
 from pipeline.domain.void import Void
 from pipeline.ledger.keys import FORMAT, Keys, poll_name
 
-# A script unpacks an argument for each edge, one of which each record may name, and Lua's stack in Redis ends at 8,000.
+# A script unpacks an argument for each edge, one of which each record may name, and two for each of MAX_EDGES at the most.
+# The stack of Lua in Redis ends at 8,000.
 MAX_RECORDS = 6000
 
 _encode = msgspec.msgpack.Encoder().encode

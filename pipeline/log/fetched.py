@@ -37,7 +37,8 @@ class FetchedBatch:
         """Read the records into columns, those of headers empty if they are not asked for. Can be called once.
 
         Raises:
-            LogNotDenseError: there are holes between offsets, so that no count of them could be proven.
+            LogNotDenseError: there are holes between offsets, also in a block's part before `first_offset`, so that no
+                count of them could be proven.
         """
         blocks, self._blocks = self._blocks, []  # the columns take their place in memory
         base = blocks[0].base_offset

@@ -1,7 +1,7 @@
 """Records that come one by one, sent together: one batch at a time for each partition.
 
 The first record to come waits for `linger_ms`; then all that have come meanwhile are dealt out to the lanes, so that one
-request has the batches of all of them. While a lane's batch is on its way, what comes next for it waits and becomes the
+request to a broker has the batches of many. While a lane's batch is on its way, what comes next for it waits and becomes the
 next batch, so batches grow by themselves under load. A partition whose leader is away holds up nobody else's.
 
 aiokafka repeats a batch until the broker has it, however long that takes: idempotence makes that safe within one producer.
@@ -51,6 +51,7 @@ class Lanes:
         self._arrived: list[_Record] = []  # since the last departure
         self._departure: asyncio.TimerHandle | None = None
         self._linger_s = linger_ms / 1000
+        self._is_closed = False
         self.in_flight = 0  # records that were submitted and are not settled
         self._most_in_flight, self._close_s = most_in_flight, close_s
 
@@ -65,6 +66,8 @@ class Lanes:
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(self._close_s):
                 await asyncio.gather(*[lane.task for lane in self._lanes if lane.task is not None])
+        self._depart()  # what has come meanwhile is told, too
+        self._is_closed = True
         for lane in self._lanes:
             await lane.abandon()
         await self._link.close()
@@ -77,8 +80,10 @@ class Lanes:
         """Take records (key, value), at least one, all or none of them; `settled` is called once for all.
 
         Raises:
-            BackpressureError: too many are on their way; none of these was taken.
+            BackpressureError: too many are on their way, or it is being closed; none of these was taken.
         """
+        if self._is_closed:
+            raise BackpressureError("the publisher is closed: nothing more is taken")
         if not self.has_room(len(records)):
             raise BackpressureError(
                 f"{self.in_flight} records are on their way to Kafka, and {self._most_in_flight} is the limit: try again later"

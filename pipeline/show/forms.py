@@ -64,6 +64,7 @@ MALFORMED: Mapping[str, Callable[[bytes], bytes | None]] = {
     "no channel": lambda value: value.replace(b'"channel"', b'"chanel"'),
     "cast_at as text": lambda value: _cast_at.sub(rb'"\g<0>"', value),
     "cast_at with a fraction": lambda value: _cast_at.sub(rb"\g<0>.5", value),
+    "cast_at with an exponent": lambda value: _cast_at.sub(rb"\g<0>e0", value),
     "cast_at negative": lambda value: _cast_at.sub(rb"-\g<0>", value),
     "cast_at of 54 bits": lambda value: _cast_at.sub(b"9007199254740992", value),
     "cast_at of 65 bits": lambda value: _cast_at.sub(b"18446744073709551616", value),

@@ -90,6 +90,8 @@ def _at_the_limits() -> list[Entry]:
         whole[:-1] + b', "long": "' + b"x" * (MAX_VALUE_BYTES - len(whole) - 12) + b'"}',
         b"\xef\xbb\xbf" + whole,
         json.dumps({**vote, "cast_at": 2**53}).encode(),
+        whole.replace(b"{", b'{"voter_id": "' + b"[" * brackets + b'", ', 1),  # in a text of which nothing is left
+        whole.replace(b"{", b'{"voter_id": "' + b"[" * MAX_BRACKETS + b'", ', 1),
     ]
     assert len(values[3]) == MAX_VALUE_BYTES
     options = [{"id": f"o{number}", "label": "x" * (number + 101)} for number in range(100)]

@@ -104,6 +104,41 @@ def test_of_many_votes_few_are_decoded(monkeypatch: pytest.MonkeyPatch) -> None:
     assert len(decoded) - first < 20, "models are known"
 
 
+@pytest.mark.parametrize("stray", [*MARKERS, b"junk", None])
+def test_what_stands_before_votes_does_not_make_them_slow(stray: bytes | None, monkeypatch: pytest.MonkeyPatch) -> None:
+    decoded = 0
+
+    def counted(value: bytes | None) -> Record | None:
+        nonlocal decoded
+        decoded += 1
+        return record.decode(value)
+
+    monkeypatch.setattr(columns, "decode", counted)
+    values = [*[stray] * 40, *crowd(Random(1), 3000)]
+    assert records_in(values) == alone(values)
+    assert decoded < 300
+
+
+def test_votes_that_differ_in_high_bits_have_hashes_of_their_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A row that is like others but for the highest bits of two words would be taken for one of their kind by a plain sum."""
+    decoded = 0
+
+    def counted(value: bytes | None) -> Record | None:
+        nonlocal decoded
+        decoded += 1
+        return record.decode(value)
+
+    monkeypatch.setattr(columns, "decode", counted)
+    good = [json.dumps(thrown(Random(seed)), separators=(",", ":")).encode() for seed in range(600)]
+    other = json.dumps(thrown(Random(600), channel="web"), separators=(",", ":")).encode()
+    bent = bytearray(good[0])
+    bent[7] ^= 0x80
+    bent[15] ^= 0x80
+    values: list[bytes | None] = [other, bytes(bent), *good]
+    assert records_in(values) == alone(values)
+    assert decoded < 50
+
+
 LURES: dict[str, dict[str, Any]] = {
     "a voter named as a field is": {"voter_id": "cast_at"},
     "a voter whose name is an instant": {"voter_id": str(NOW)},

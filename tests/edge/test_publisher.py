@@ -157,6 +157,18 @@ async def test_a_broker_that_is_killed_costs_time_and_nothing_else(own_kafka: Lo
     assert set(acknowledged) == set(found)
 
 
+async def test_who_leaves_need_not_wait_for_the_linger(ready: Settings) -> None:
+    told: list[object] = []
+    async with Lanes(ready, linger_ms=60_000) as lanes:
+        lanes.submit([(b"key", b"good")], told.append)
+        lanes.submit([(b"other", b"good"), (b"key", b"good")], told.append)
+    await asyncio.sleep(0)  # callbacks are called soon, not at once
+    assert told == [None, None]
+    assert lanes.in_flight == 0
+    with pytest.raises(BackpressureError, match="closed"):
+        lanes.submit([(b"key", b"late")], told.append)
+
+
 async def test_a_producer_that_fails_is_replaced_and_its_votes_are_told(ready: Settings) -> None:
     told: list[object] = []
     async with Lanes(ready) as lanes:

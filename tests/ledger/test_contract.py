@@ -17,6 +17,7 @@ from pipeline.domain.partition import Answer
 from pipeline.domain.poll import PollId
 from pipeline.domain.record import Vote
 from pipeline.errors import RedisMismatchError
+from pipeline.ledger.command import MAX_RECORDS
 from pipeline.ledger.ledger import Ledger
 from pipeline.settings import Settings
 from tests.domain.logs import OPENED_AT, batch_of, throw_log
@@ -101,6 +102,16 @@ async def test_the_first_thousand_edges_of_a_poll_are_heard(book: Book) -> None:
             assert (await fresh.apply(chunk))[0] is Answer.APPLIED
         heard = await fresh.edges(SONG)
         assert heard == {f"edge-{number}": OPENED_AT + 1_050 + number for number in range(MAX_EDGES)}
+
+
+async def test_as_many_edges_as_a_chunk_has_records(book: Book) -> None:
+    entries = [at(0, OPENED), *(at(number, _of_edge(number, number)) for number in range(500 + MAX_RECORDS))]
+    whole = replace(batch_of(entries), partition=PARTITION)
+    state, first = fold(PartitionState(0), whole.until(501))
+    _, second = fold(state, whole.since(501))
+    for chunk in (first, second):
+        assert (await book.apply(chunk))[0] is Answer.APPLIED
+    assert await book.edges(SONG) == {f"edge-{number}": OPENED_AT + number for number in range(MAX_EDGES)}
 
 
 def _of_edge(number: int, edge: int) -> Vote:

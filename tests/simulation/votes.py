@@ -1,6 +1,7 @@
 """The log: records of some partitions, written by chance before the show and appended in it; and batches on their way."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from random import Random
 
 from faust.types import TP
@@ -51,8 +52,8 @@ class Delivery:
     def value(self) -> "Delivery":
         return self
 
-    def read(self) -> RecordBatch:
-        return self._batch
+    def read(self, *, with_headers: bool = True) -> RecordBatch:
+        return self._batch if with_headers else replace(self._batch, headers=[()] * len(self._batch))
 
     def ack(self) -> None:
         self._log.committed[self.tp.partition] = self.next_offset
