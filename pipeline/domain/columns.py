@@ -23,7 +23,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.domain.record import VOTE_ID_BYTES, VOTER_CHARACTERS, Kind, Marker, Vote, decode, kind_of
-from pipeline.domain.rows import Flags, Places, Rows, rows_of
+from pipeline.domain.rows import Flags, Places, Rows, in_each, rows_of
 
 LEAST_ROWS = 48  # fewer are sooner decoded one by one
 LEAST_PER_KIND = 3  # and so are kinds of which, of one layout, fewer come
@@ -106,10 +106,7 @@ class _Reading:
         lengths = np.fromiter(map(len, self.values), np.int64, len(self.values))
         are_alone = lengths > LONGEST_ROW
         places = (~are_alone).nonzero()[0]
-        if len(places) >= LEAST_ROWS:
-            are_alone[self.alike(places, lengths[places])] = True
-        else:
-            are_alone[:] = True
+        are_alone[self.alike(places, lengths[places]) if len(places) >= LEAST_ROWS else places] = True
         self.one_by_one(are_alone.nonzero()[0].tolist())
 
     def alike(self, places: Places, lengths: Places) -> Places:
@@ -171,7 +168,7 @@ class _Reading:
             model = _known_model(alike[first, : words[first, -1]].tobytes())
             if model is not None and model.layout == layout:
                 kinds[number] = self.kinds[model.kind]
-        are_same = _in_each(words == words[firsts].take(number_of, axis=0))
+        are_same = in_each(words == words[firsts].take(number_of, axis=0))
         return np.where(are_same, kinds.take(number_of), -1)
 
     def one_by_one(self, places: Iterable[int]) -> None:
@@ -246,32 +243,26 @@ def _are_beside(rows: Characters, layout: Layout) -> Flags:
         if column < rows.shape[1]
     ]
     some = rows[:, beside]
-    return _in_each(some == some[0])
+    return in_each(some == some[0])
 
 
 def _vote_ids(texts: Characters) -> tuple[Rows, Flags]:
     """Read UUIDs, and tell which are such."""
     digits = _HEX.take(np.delete(texts, _DASHES, axis=1))
-    are_good = _in_each(texts[:, _DASHES] == _DASH) & _in_each(digits < 16)
+    are_good = in_each(texts[:, _DASHES] == _DASH) & in_each(digits < 16)
     packed = digits[:, ::2] << 4 | digits[:, 1::2]
     return packed.view(f"V{VOTE_ID_BYTES}").ravel(), are_good
 
 
 def _voter_ids(texts: Characters) -> tuple[NDArray[np.bytes_], Flags]:
     """Read voter ids, and tell which are such."""
-    return np.ascontiguousarray(texts).view(f"S{texts.shape[1]}").ravel(), _in_each(_IS_OF_VOTER.take(texts))
+    return np.ascontiguousarray(texts).view(f"S{texts.shape[1]}").ravel(), in_each(_IS_OF_VOTER.take(texts))
 
 
 def _numbers(texts: Characters) -> tuple[NDArray[np.int64], Flags]:
     """Read numbers of some digits, and tell which are such."""
     digits = texts - _ZERO
-    are_good = _in_each(digits <= 9)
+    are_good = in_each(digits <= 9)
     if texts.shape[1] > 1:
         are_good &= digits[:, 0] > 0
     return digits.astype(np.int64) @ _POWERS[-texts.shape[1] :], are_good
-
-
-def _in_each(flags: NDArray[np.bool_]) -> Flags:
-    """Tell in which rows all are set."""
-    # Mostly they are in all rows, which is found sooner than row by row.
-    return np.ones(len(flags), np.bool_) if flags.all() else np.asarray(flags.all(axis=1))

@@ -69,15 +69,14 @@ class Ingest:
         _wait(self._addresses.take(address, now), "this address")
         ballot = _read(_decode_posted, body)
         cast_at = now_ms()
+        (vote,) = self._publisher.votes(poll_id, [ballot], [cast_at])
         try:
             self._polls.check(poll_id, ballot.option_id, cast_at)
         except ProblemError:
-            (vote,) = self._publisher.votes(poll_id, [ballot], [cast_at])
             if self._is_acknowledged(vote):  # a retry, and the poll has closed meanwhile
                 answer(None)
                 return ballot.vote_id
             raise
-        (vote,) = self._publisher.votes(poll_id, [ballot], [cast_at])
         _wait(self._voters.take(vote.voter_id, now), "this voter")
 
         def settled(error: PublishError | None) -> None:

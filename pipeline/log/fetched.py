@@ -60,7 +60,8 @@ class FetchedBatch:
                     f"{self.tp}: {len(values)} records from {base} on in offsets {min(base, self.first_offset)} to "
                     f"{block.next_offset - 1}; the topic must not be compacted"
                 )
-        headers = headers or [_NO_HEADERS] * len(values)
+        if not with_headers:
+            headers = [_NO_HEADERS] * len(values)
         whole = RecordBatch(self.tp.topic, self.tp.partition, base, times, keys, values, headers)
         return whole.since(self.first_offset)  # a broker sends whole blocks, also from their middle
 

@@ -76,6 +76,20 @@ def altered(random: Random, value: bytes) -> bytes | None:
     return value[:place] + value[place + 1 :] + b" "  # as long as before
 
 
+@pytest.fixture
+def decoded(monkeypatch: pytest.MonkeyPatch) -> list[bytes | None]:
+    """The values that are decoded by themselves in the course of a test."""
+    values: list[bytes | None] = []
+
+    def noted(value: bytes | None) -> Record | None:
+        values.append(value)
+        return record.decode(value)
+
+    monkeypatch.setattr(columns, "decode", noted)
+    columns._known_model.cache_clear()
+    return values
+
+
 @pytest.mark.parametrize("seed", range(40))
 def test_any_mixture_of_values(seed: int) -> None:
     random = Random(seed)
@@ -87,15 +101,7 @@ def test_any_mixture_of_values(seed: int) -> None:
     assert records_in(values) == alone(values)
 
 
-def test_of_many_votes_few_are_decoded(monkeypatch: pytest.MonkeyPatch) -> None:
-    decoded: list[bytes | None] = []
-
-    def counted(value: bytes | None) -> Record | None:
-        decoded.append(value)
-        return record.decode(value)
-
-    monkeypatch.setattr(columns, "decode", counted)
-    columns._known_model.cache_clear()
+def test_of_many_votes_few_are_decoded(decoded: list[bytes | None]) -> None:
     values = crowd(Random(1), 3000)
     assert columns.read_columns(values).others == {}
     assert 0 < len(decoded) < 200
@@ -105,30 +111,14 @@ def test_of_many_votes_few_are_decoded(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.parametrize("stray", [*MARKERS, b"junk", None])
-def test_what_stands_before_votes_does_not_make_them_slow(stray: bytes | None, monkeypatch: pytest.MonkeyPatch) -> None:
-    decoded = 0
-
-    def counted(value: bytes | None) -> Record | None:
-        nonlocal decoded
-        decoded += 1
-        return record.decode(value)
-
-    monkeypatch.setattr(columns, "decode", counted)
+def test_what_stands_before_votes_does_not_make_them_slow(stray: bytes | None, decoded: list[bytes | None]) -> None:
     values = [*[stray] * 40, *crowd(Random(1), 3000)]
     assert records_in(values) == alone(values)
-    assert decoded < 300
+    assert len(decoded) < 300
 
 
-def test_votes_that_differ_in_high_bits_have_hashes_of_their_own(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_votes_that_differ_in_high_bits_have_hashes_of_their_own(decoded: list[bytes | None]) -> None:
     """A row that is like others but for the highest bits of two words would be taken for one of their kind by a plain sum."""
-    decoded = 0
-
-    def counted(value: bytes | None) -> Record | None:
-        nonlocal decoded
-        decoded += 1
-        return record.decode(value)
-
-    monkeypatch.setattr(columns, "decode", counted)
     good = [json.dumps(thrown(Random(seed)), separators=(",", ":")).encode() for seed in range(600)]
     other = json.dumps(thrown(Random(600), channel="web"), separators=(",", ":")).encode()
     bent = bytearray(good[0])
@@ -136,7 +126,7 @@ def test_votes_that_differ_in_high_bits_have_hashes_of_their_own(monkeypatch: py
     bent[15] ^= 0x80
     values: list[bytes | None] = [other, bytes(bent), *good]
     assert records_in(values) == alone(values)
-    assert decoded < 50
+    assert len(decoded) < 50
 
 
 LURES: dict[str, dict[str, Any]] = {
