@@ -84,7 +84,7 @@ async def _flushes(found: Settings, records: int) -> list[Flush]:
 
 
 def _batch(tp: TopicPartition, polled: list[Any]) -> RecordBatch:
-    return RecordBatch(
+    return RecordBatch.of(
         tp.topic,
         tp.partition,
         polled[0].offset,

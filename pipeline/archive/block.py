@@ -1,13 +1,14 @@
 """The columns of a flush: one Arrow record batch, so that ClickHouse takes it as one block."""
 
 from collections.abc import Iterable, Sequence
-from itertools import chain
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 
 from pipeline.archive.flush import Flush
 from pipeline.domain.batch import Headers, RecordBatch
+from pipeline.domain.strings import Strings
 
 _HEADER = pa.struct([pa.field("name", pa.string(), nullable=False), pa.field("value", pa.binary())])
 
@@ -24,8 +25,8 @@ def block_of(flush: Flush) -> pa.Table:
             "partition": _joined(pa.repeat(pa.scalar(batch.partition, pa.uint32()), len(batch)) for batch in batches),
             "offset": _joined(pa.arange(batch.first_offset, batch.next_offset) for batch in batches).cast(pa.uint64()),
             "append_time": _append_times(batches),
-            "key": pa.array(chain.from_iterable(batch.keys for batch in batches), pa.binary(), size=flush.rows),
-            "value": pa.array(chain.from_iterable(batch.values for batch in batches), pa.binary(), size=flush.rows),
+            "key": _joined(_texts(batch.keys) for batch in batches),
+            "value": _joined(_texts(batch.values) for batch in batches),
             "headers": _headers([headers for batch in batches for headers in batch.headers]),
         }
     )
@@ -35,9 +36,18 @@ def _joined(columns: Iterable[Any]) -> Any:
     return pa.concat_arrays(list(columns))
 
 
+def _texts(column: Strings) -> Any:
+    """Make an array of strings that stand in their buffer in order: of each one, and what lies behind it, the first."""
+    bounds = np.stack([column.starts, column.starts + np.maximum(column.lengths, 0)], axis=1).astype(np.int32)
+    parts = 2 * len(column) - 1  # an array has one bound more than strings
+    everything = pa.BinaryArray.from_buffers(
+        pa.binary(), parts, [None, pa.py_buffer(bounds), pa.py_buffer(column.buffer)]
+    )
+    return everything.take(pa.array(np.arange(0, parts, 2), mask=column.lengths < 0))
+
+
 def _append_times(batches: Sequence[RecordBatch]) -> Any:
-    times = _joined(pa.array(batch.append_times, pa.int64()) for batch in batches)
-    return times.cast(pa.timestamp("ms", tz="UTC"))
+    return _joined(pa.array(batch.append_times) for batch in batches).cast(pa.timestamp("ms", tz="UTC"))
 
 
 def _headers(records: Sequence[Headers]) -> Any:

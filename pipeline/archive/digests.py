@@ -124,7 +124,7 @@ async def records_at(settings: Settings, partition: int, wanted: Range) -> Recor
     range_of = {"partition": partition, "first": wanted[0], "next": wanted[1]}
     (rows,) = await asyncio.to_thread(rows_of, settings, [(sql, range_of)])
     dense = [row for position, row in enumerate(rows, wanted[0]) if row[0] == position]
-    return RecordBatch(
+    return RecordBatch.of(
         settings.topic,
         partition,
         wanted[0],

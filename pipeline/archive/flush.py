@@ -61,7 +61,7 @@ class Flush:
     @cached_property
     def oldest_append_ms(self) -> int:
         """The earliest append time in it, ms since the epoch."""
-        return min(min(batch.append_times) for batch in self.batches)
+        return min(int(batch.append_times.min()) for batch in self.batches)
 
     @cached_property
     def ranges(self) -> tuple[OffsetRange, ...]:
@@ -71,7 +71,9 @@ class Flush:
             first, _ = ends.get(batch.partition, (batch, batch))
             ends[batch.partition] = first, batch
         return tuple(
-            OffsetRange(partition, first.first_offset, last.next_offset, first.append_times[0], last.append_times[-1])
+            OffsetRange(
+                partition, first.first_offset, last.next_offset, int(first.append_times[0]), int(last.append_times[-1])
+            )
             for partition, (first, last) in ends.items()
         )
 
@@ -93,4 +95,4 @@ class Flush:
 
 def size_of(batch: RecordBatch) -> int:
     """Bytes of keys and values in a batch."""
-    return sum(len(text) for column in (batch.keys, batch.values) for text in column if text is not None)
+    return batch.keys.nbytes + batch.values.nbytes

@@ -18,7 +18,7 @@ from pipeline.domain.batch import Headers, RecordBatch
 def leaves_of(batch: RecordBatch) -> list[bytes]:
     """Give the hash of each record, 32 bytes."""
     sha256, partition = hashlib.sha256, batch.partition
-    records = zip(batch.append_times, batch.keys, batch.values, batch.headers, strict=True)
+    records = zip(batch.append_times.tolist(), batch.keys, batch.values, batch.headers, strict=True)
     return [
         sha256(leaf_bytes(partition, offset, *record)).digest()
         for offset, record in enumerate(records, batch.first_offset)

@@ -50,7 +50,7 @@ def prove(record: RecordBatch, leaves: Sequence[bytes], first: int) -> Proof:
     return Proof(
         record.partition,
         record.first_offset,
-        record.append_times[0],
+        int(record.append_times[0]),
         _text(record.keys[0]),
         _text(record.values[0]),
         [(name, _text(value)) for name, value in record.headers[0]],

@@ -1,7 +1,14 @@
 """A run of the log: consecutive records of one partition, held in columns."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import chain
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pipeline.domain import strings
+from pipeline.domain.strings import Strings
 
 Headers = Sequence[tuple[str, bytes | None]]
 
@@ -13,10 +20,25 @@ class RecordBatch:
     topic: str
     partition: int
     first_offset: int
-    append_times: Sequence[int]  # the broker's, ms since the epoch
-    keys: Sequence[bytes | None]
-    values: Sequence[bytes | None]
+    append_times: NDArray[np.int64]  # the broker's, ms since the epoch
+    keys: Strings
+    values: Strings
     headers: Sequence[Headers]
+
+    @classmethod
+    def of(  # noqa: PLR0913, PLR0917  # as many as a batch has
+        cls,
+        topic: str,
+        partition: int,
+        first_offset: int,
+        append_times: Sequence[int] | NDArray[np.int64],
+        keys: Iterable[bytes | None],
+        values: Iterable[bytes | None],
+        headers: Sequence[Headers],
+    ) -> "RecordBatch":
+        """Make a batch of objects."""
+        times = np.array(append_times, np.int64)
+        return cls(topic, partition, first_offset, times, Strings.of(keys), Strings.of(values), headers)
 
     def __len__(self) -> int:
         return len(self.values)
@@ -63,8 +85,8 @@ def join(batches: Sequence[RecordBatch]) -> RecordBatch:
         first.topic,
         first.partition,
         first.first_offset,
-        [time for batch in batches for time in batch.append_times],
-        [key for batch in batches for key in batch.keys],
-        [value for batch in batches for value in batch.values],
-        [headers for batch in batches for headers in batch.headers],
+        np.concatenate([batch.append_times for batch in batches]),
+        strings.join([batch.keys for batch in batches]),
+        strings.join([batch.values for batch in batches]),
+        list(chain.from_iterable(batch.headers for batch in batches)),
     )

@@ -14,7 +14,7 @@ characters of ids and digits are taken so; what has others, or is like no model,
 import secrets
 from binascii import unhexlify
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from functools import lru_cache
 from itertools import count
 from typing import NamedTuple
@@ -24,6 +24,7 @@ from numpy.typing import NDArray
 
 from pipeline.domain.record import VOTE_ID_BYTES, VOTER_CHARACTERS, Kind, Marker, Vote, decode, kind_of
 from pipeline.domain.rows import Flags, Places, Rows, in_each, rows_of
+from pipeline.domain.strings import Strings
 
 LEAST_ROWS = 48  # fewer are sooner decoded one by one
 LEAST_PER_KIND = 3  # and so are kinds of which, of one layout, fewer come
@@ -86,7 +87,7 @@ class _Piece(NamedTuple):
     kind_of: NDArray[np.int64]
 
 
-def read_columns(values: Sequence[bytes | None]) -> Columns:
+def read_columns(values: Strings) -> Columns:
     """Decode the values of a batch."""
     reading = _Reading(values)
     reading.read()
@@ -96,30 +97,29 @@ def read_columns(values: Sequence[bytes | None]) -> Columns:
 class _Reading:
     """The working memory of it."""
 
-    def __init__(self, values: Sequence[bytes | None]) -> None:
-        self.values = [value or b"" for value in values]
+    def __init__(self, values: Strings) -> None:
+        self.values = values
         self.kinds: defaultdict[tuple[str, ...], int] = defaultdict(count().__next__)
         self.pieces: list[_Piece] = []
         self.others: dict[int, Marker | None] = {}
 
     def read(self) -> None:
-        lengths = np.fromiter(map(len, self.values), np.int64, len(self.values))
-        are_alone = lengths > LONGEST_ROW
+        are_alone = self.values.lengths > LONGEST_ROW
         places = (~are_alone).nonzero()[0]
-        are_alone[self.alike(places, lengths[places]) if len(places) >= LEAST_ROWS else places] = True
+        are_alone[self.alike(places) if len(places) >= LEAST_ROWS else places] = True
         self.one_by_one(are_alone.nonzero()[0].tolist())
 
-    def alike(self, places: Places, lengths: Places) -> Places:
+    def alike(self, places: Places) -> Places:
         """Read those of some values that are laid out as many others are. Give the places of the rest."""
-        width = -(-int(lengths.max()) // 8) * 8
-        values = self.values
-        if len(places) < len(values):
-            values = [values[place] for place in places.tolist()]
-        rows = np.array(values, f"S{width + 8}").view(np.uint8).reshape(-1, width + 8)
-        rows.view(np.int64)[:, -1] = lengths  # the end of a row: else a value would equal one that has zeros at its end
+        values = self.values if len(places) == len(self.values) else self.values.take(places)
+        width = -(-max(0, int(values.lengths.max())) // 8) * 8
+        rows = values.rows(width + 8)
+        rows.view(np.int64)[:, -1] = (
+            values.lengths
+        )  # the end of a row: else a value would equal one that has zeros at its end
         rest, strays, failures = [], 0, 0
         while len(places) and strays < MOST_STRAYS and failures < MOST_FAILURES:
-            model = _model(self.values[places[0]])
+            model = _model(self.values[int(places[0])] or b"")
             if model is None:
                 strays += 1
                 rest.append(places[:1])
@@ -176,7 +176,7 @@ class _Reading:
         at: list[int] = []
         votes: list[Vote] = []
         for place in places:
-            record = decode(self.values[place])
+            record = decode(self.values[place] or b"")
             if isinstance(record, Vote):
                 at.append(place)
                 votes.append(record)

@@ -100,7 +100,7 @@ class _Folding:
     def records(self, batch: RecordBatch) -> None:
         """Decide records, as many votes in one go as lie before a marker that changes a poll."""
         columns = read_columns(batch.values)
-        times = np.array(batch.append_times, np.int64)
+        times = batch.append_times
         clocks = np.maximum.accumulate(np.maximum(times, self.clock_ms))
         begin = 0
 

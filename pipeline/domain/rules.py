@@ -3,7 +3,7 @@
 A *run* is of well-formed votes between which no poll changes. What polls ask of them is looked up once for each kind of vote.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 from pipeline.domain.columns import Columns
 from pipeline.domain.outcome import Outcome
 from pipeline.domain.poll import NEVER, Poll, PollId
-from pipeline.domain.rows import Places
+from pipeline.domain.rows import Places, in_each
+from pipeline.domain.strings import Strings
 
 MAX_AGE_MS = 60_000  # a vote cast longer than this before its append time is implausible
 MAX_AHEAD_MS = 5_000  # and one cast further than this after it
@@ -41,14 +42,14 @@ class Run:
         self,
         columns: Columns,
         places: Places,
-        keys: Sequence[bytes | None],
+        keys: Strings,
         append_times: Numbers,
         clocks: Numbers,
     ) -> None:
         self.vote_ids, self.voter_ids = columns.vote_ids[places], columns.voter_ids[places]
         self.cast_at, self.kind_of = columns.cast_at[places], columns.kind_of[places]
         self.append_times, self.clocks = append_times[places], clocks[places]
-        self.keys = keys if len(places) == len(keys) else [keys[place] for place in places.tolist()]
+        self.keys = keys.take(places)
         self.kinds = columns.kinds
         self.polls = [PollId(kind.show_id, kind.poll_id) for kind in self.kinds]
 
@@ -77,7 +78,9 @@ class Run:
         return refusals
 
     def _wrong_keys(self) -> NDArray[np.bool_]:
-        expected = self.voter_ids.tolist()
-        if expected == self.keys:
-            return np.zeros(len(expected), np.bool_)
-        return np.array([key != voter for key, voter in zip(self.keys, expected, strict=True)])
+        width = self.voter_ids.dtype.itemsize
+        voters = self.voter_ids.view(np.uint8).reshape(-1, width)
+        are_wrong: NDArray[np.bool_] = self.keys.lengths != np.strings.str_len(self.voter_ids)
+        others = (~are_wrong).nonzero()[0]  # as long as a row at the most
+        are_wrong[others] = ~in_each(self.keys.take(others).rows(width) == voters[others])
+        return are_wrong

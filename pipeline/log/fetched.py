@@ -2,20 +2,35 @@
 
 aiokafka makes one Python object per record, which is more than half of the cost of a plain consumer. Here a response is
 taken apart only as far as its record batches (for position and checksum); the columns are read when they are folded.
+aiokafka does not let go of a response's bytes, so they are kept as they come in.
 """
 
 import asyncio
 from collections.abc import Collection
 from typing import Any
 
+import numpy as np
+from aiokafka.consumer import fetcher as aiokafka_fetcher
 from aiokafka.consumer.fetcher import Fetcher, FetchResult
-from aiokafka.errors import CorruptRecordException
+from aiokafka.record.memory_records import MemoryRecords
 from aiokafka.structs import TopicPartition
 
-from pipeline.domain.batch import Headers, RecordBatch
+from pipeline.domain.batch import RecordBatch
 from pipeline.errors import LogNotDenseError
+from pipeline.log.record_format import Block, blocks_of, read_records
 
-_NO_HEADERS: Headers = ()  # one for all: a list each would be a third of what the garbage collector has to look at
+
+class KeptRecords(MemoryRecords):  # type: ignore[misc]
+    """A partition's share of a response, as aiokafka has it; and its bytes."""
+
+    def __init__(self, response: bytes) -> None:
+        super().__init__(response)
+        self.response = response
+
+
+aiokafka_fetcher.MemoryRecords = (
+    KeptRecords  # where a fetcher makes it; aiokafka is pinned, and a test holds it to this
+)
 
 
 class FetchedBatch:
@@ -26,7 +41,7 @@ class FetchedBatch:
 
     __slots__ = ("__weakref__", "_blocks", "first_offset", "nbytes", "next_offset", "tp")
 
-    def __init__(self, tp: TopicPartition, first_offset: int, blocks: list[Any], nbytes: int) -> None:
+    def __init__(self, tp: TopicPartition, first_offset: int, blocks: list[Block], nbytes: int) -> None:
         self.tp = tp
         self.first_offset = first_offset
         self.next_offset: int = blocks[-1].next_offset
@@ -39,30 +54,22 @@ class FetchedBatch:
         Raises:
             LogNotDenseError: there are holes between offsets, also in a block's part before `first_offset`, so that no
                 count of them could be proven.
+            aiokafka.errors.CorruptRecordException: a record is not what Kafka's format says.
         """
         blocks, self._blocks = self._blocks, []  # the columns take their place in memory
+        if any(block.is_of_transaction for block in blocks):
+            raise LogNotDenseError(f"{self.tp}: transactions on this topic; Airtally's log takes none")
         base = blocks[0].base_offset
-        times: list[int] = []
-        keys: list[bytes | None] = []
-        values: list[bytes | None] = []
-        headers: list[Headers] = []
-        for block in blocks:
-            if block.is_control_batch or block.is_transactional:
-                raise LogNotDenseError(f"{self.tp}: transactions on this topic; Airtally's log takes none")
-            for record in block:  # none of them is kept, so they all take the same place in memory
-                times.append(record.timestamp)
-                keys.append(record.key)
-                values.append(record.value)
-                if with_headers:
-                    headers.append(record.headers or _NO_HEADERS)
-            if base > self.first_offset or base + len(values) != block.next_offset:
-                raise LogNotDenseError(
-                    f"{self.tp}: {len(values)} records from {base} on in offsets {min(base, self.first_offset)} to "
-                    f"{block.next_offset - 1}; the topic must not be compacted"
-                )
-        if not with_headers:
-            headers = [_NO_HEADERS] * len(values)
-        whole = RecordBatch(self.tp.topic, self.tp.partition, base, times, keys, values, headers)
+        records = read_records(blocks, with_headers=with_headers)
+        wanted = np.arange(base, self.next_offset)
+        if base > self.first_offset or not np.array_equal(records.offsets, wanted):
+            raise LogNotDenseError(
+                f"{self.tp}: {len(records.offsets)} records in offsets {min(base, self.first_offset)} to "
+                f"{self.next_offset - 1}; the topic must not be compacted"
+            )
+        whole = RecordBatch(
+            self.tp.topic, self.tp.partition, base, records.append_times, records.keys, records.values, records.headers
+        )
         return whole.since(self.first_offset)  # a broker sends whole blocks, also from their middle
 
 
@@ -121,13 +128,8 @@ def _take(result: FetchResult, tp: TopicPartition) -> FetchedBatch | None:
     if not result.has_more() or not result.check_assignment(tp):
         return None
     fetched = result._partition_records  # noqa: SLF001
-    blocks = []
-    while fetched._records.has_next():  # noqa: SLF001
-        block = fetched._records.next_batch()  # noqa: SLF001
-        if not block.validate_crc():
-            raise CorruptRecordException(f"{tp}: a record batch at {block.base_offset} fails its checksum")
-        if block.next_offset > fetched.next_fetch_offset:
-            blocks.append(block)
+    response = fetched._records.response  # noqa: SLF001
+    blocks = [block for block in blocks_of(response) if block.next_offset > fetched.next_fetch_offset]
     if not blocks:
         return None
     first_offset, fetched.next_fetch_offset = fetched.next_fetch_offset, blocks[-1].next_offset
@@ -135,4 +137,4 @@ def _take(result: FetchResult, tp: TopicPartition) -> FetchedBatch | None:
     # aiokafka's own iterator, which nobody needs here, and its owner hold each other: without this cut the response stays in
     # memory until the garbage collector comes by, and what is held is many times what the backlog allows.
     fetched._records_iterator = None  # noqa: SLF001
-    return FetchedBatch(tp, first_offset, blocks, fetched._records.size_in_bytes())  # noqa: SLF001
+    return FetchedBatch(tp, first_offset, blocks, len(response))

@@ -59,7 +59,7 @@ def _throw_batch(random: Random, partition: int, records: int) -> RecordBatch:
         times.append(clock)
         keys.append(random.choice(KEYS) if broken else entry.key)
         values.append(throw_value(random) if broken else entry.value)
-    return RecordBatch("votes", partition, random.choice((0, 0, 7)), times, keys, values, [()] * len(values))
+    return RecordBatch.of("votes", partition, random.choice((0, 0, 7)), times, keys, values, [()] * len(values))
 
 
 def count_in_python(batches: list[RecordBatch]) -> Count:

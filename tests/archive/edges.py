@@ -18,7 +18,7 @@ def edge_batches() -> list[RecordBatch]:
     batches = []
     for partition, log in enumerate(logs):
         times, keys, values = zip(*log, strict=True)
-        batches.append(RecordBatch("votes", partition, 0, times, keys, values, [()] * len(log)))
+        batches.append(RecordBatch.of("votes", partition, 0, times, keys, values, [()] * len(log)))
     return batches
 
 

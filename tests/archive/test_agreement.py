@@ -37,7 +37,7 @@ def test_sql_and_python_read_the_same_in_forty_thousand_broken_values(engine: En
     random = Random(1)
     values = [throw_value(random) for _ in range(40_000)]
     size = len(values)
-    engine.insert(Flush([RecordBatch("votes", 0, 0, [0] * size, [None] * size, values, [()] * size)]))
+    engine.insert(Flush([RecordBatch.of("votes", 0, 0, [0] * size, [None] * size, values, [()] * size)]))
     kinds = [kind for (kind,) in engine.rows("SELECT kind FROM votes ORDER BY offset")]
     decoded = [decode(value) for value in values]
     assert [

@@ -9,7 +9,7 @@ POLICY = FlushPolicy(max_rows=10, max_bytes=100, max_age_ms=500)
 
 
 def batch(partition: int, first_offset: int, records: int, value: bytes = b"v") -> RecordBatch:
-    return RecordBatch(
+    return RecordBatch.of(
         "votes", partition, first_offset, [0] * records, [None] * records, [value] * records, [()] * records
     )
 

@@ -6,11 +6,14 @@ import pytest
 
 from pipeline.archive.flush import Flush, OffsetRange
 from pipeline.domain.batch import RecordBatch
+from pipeline.domain.strings import Strings
 
 
 def batch(partition: int, first_offset: int, records: int, append_ms: int = 1_000) -> RecordBatch:
     times = [append_ms + number for number in range(records)]
-    return RecordBatch("votes", partition, first_offset, times, [b"ann"] * records, [b"{}"] * records, [()] * records)
+    return RecordBatch.of(
+        "votes", partition, first_offset, times, [b"ann"] * records, [b"{}"] * records, [()] * records
+    )
 
 
 def test_batches_are_put_in_order_and_runs_of_a_partition_become_one_range() -> None:
@@ -22,7 +25,7 @@ def test_batches_are_put_in_order_and_runs_of_a_partition_become_one_range() -> 
 
 
 def test_size_counts_the_bytes_that_are_there() -> None:
-    odd = replace(batch(0, 0, 3), keys=[None, b"\xff", b""], values=[b"12345", None, b""])
+    odd = replace(batch(0, 0, 3), keys=Strings.of([None, b"\xff", b""]), values=Strings.of([b"12345", None, b""]))
     assert Flush([odd]).bytes == 6
 
 

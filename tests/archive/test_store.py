@@ -36,7 +36,9 @@ async def store(database: Settings) -> AsyncIterator[ArchiveStore]:
 
 def batch(partition: int, first_offset: int, records: int, value: bytes = b"{}") -> RecordBatch:
     times = list(range(1_767_297_600_000, 1_767_297_600_000 + records))
-    return RecordBatch("votes", partition, first_offset, times, [b"ann"] * records, [value] * records, [()] * records)
+    return RecordBatch.of(
+        "votes", partition, first_offset, times, [b"ann"] * records, [value] * records, [()] * records
+    )
 
 
 def query(settings: Settings, sql: str) -> list[Any]:
@@ -51,7 +53,7 @@ async def test_every_byte_comes_back(store: ArchiveStore, database: Settings) ->
     times = [1, 1_767_297_600_123, 1_767_297_600_000]
     keys, values = [None, ANY_BYTES, b""], [ANY_BYTES, None, b""]
     headers = [(), (("trace", ANY_BYTES), ("", None)), (("trace", b""), ("trace", b"2"))]
-    await store.insert(Flush([RecordBatch("votes", 4_000_000_000, 1 << 62, times, keys, values, headers)]))
+    await store.insert(Flush([RecordBatch.of("votes", 4_000_000_000, 1 << 62, times, keys, values, headers)]))
     rows = query(
         database,
         "SELECT partition, offset, toUnixTimestamp64Milli(append_time), key, value, headers FROM votes_log ORDER BY offset",

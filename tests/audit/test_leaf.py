@@ -12,7 +12,7 @@ def records() -> RecordBatch:
     values = [text for _ in TEXTS for text in TEXTS]
     size = len(keys)
     headers = [HEADERS[number % len(HEADERS)] for number in range(size)]
-    return RecordBatch("votes", 3, 95, [1_767_297_600_000 + 997 * n for n in range(size)], keys, values, headers)
+    return RecordBatch.of("votes", 3, 95, [1_767_297_600_000 + 997 * n for n in range(size)], keys, values, headers)
 
 
 def test_no_two_records_have_the_same_bytes() -> None:

@@ -91,7 +91,7 @@ def _marker(random: Random, clock: int, kind: str, poll: str) -> Entry:
 
 def batch_of(log: list[Entry], first_offset: int = 0) -> RecordBatch:
     """Make a batch of a log, or of the part of it that begins at an offset."""
-    return RecordBatch(
+    return RecordBatch.of(
         topic="votes",
         partition=7,
         first_offset=first_offset,

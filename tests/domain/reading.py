@@ -7,11 +7,12 @@ import msgspec
 
 from pipeline.domain.columns import read_columns
 from pipeline.domain.record import Record, Vote
+from pipeline.domain.strings import Strings
 
 
 def records_in(values: Sequence[bytes | None]) -> list[Record | None]:
     """Read the values of a batch; vote ids are in small letters then."""
-    columns = read_columns(values)
+    columns = read_columns(Strings.of(values))
     assert list(columns.others) == [place for place, kind in enumerate(columns.kind_of.tolist()) if kind < 0]
     records: list[Record | None] = []
     for place, number in enumerate(columns.kind_of.tolist()):

@@ -11,6 +11,7 @@ import pytest
 
 from pipeline.domain import columns, record
 from pipeline.domain.record import MAX_INSTANT_MS, Record, Vote, decode
+from pipeline.domain.strings import Strings
 from pipeline.show.ballots import Ballots
 from pipeline.show.forms import MALFORMED, UNUSUAL
 from pipeline.show.script import FINALISTS
@@ -103,10 +104,10 @@ def test_any_mixture_of_values(seed: int) -> None:
 
 def test_of_many_votes_few_are_decoded(decoded: list[bytes | None]) -> None:
     values = crowd(Random(1), 3000)
-    assert columns.read_columns(values).others == {}
+    assert columns.read_columns(Strings.of(values)).others == {}
     assert 0 < len(decoded) < 200
     first = len(decoded)
-    columns.read_columns(values)
+    columns.read_columns(Strings.of(values))
     assert len(decoded) - first < 20, "models are known"
 
 

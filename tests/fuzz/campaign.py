@@ -119,7 +119,7 @@ def _records_behind(found: Settings, partition: int) -> Iterator[str]:
         found, f"SELECT toUnixTimestamp64Milli(append_time), key, value FROM votes_log FINAL {of_partition}", partition
     )
     times, keys, values = zip(*log, strict=True)
-    folded = count_in_python([RecordBatch(found.topic, partition, 0, times, keys, values, [()] * len(log))]).outcomes
+    folded = count_in_python([RecordBatch.of(found.topic, partition, 0, times, keys, values, [()] * len(log))]).outcomes
     rows = _rows(found, f"SELECT offset, outcome::String FROM vote_outcomes {of_partition}", partition)
     wrong = [(offset, outcome) for offset, outcome in rows if folded[partition, offset] != outcome.decode()]
     for offset, outcome in wrong[:3]:

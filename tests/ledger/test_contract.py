@@ -30,7 +30,7 @@ SONG, SEMI = PollId("finale", "song"), PollId("finale", "semi")
 
 def batch(seed: int, size: int) -> RecordBatch:
     whole = batch_of(throw_log(Random(seed), size))
-    return RecordBatch(
+    return RecordBatch.of(
         "votes", PARTITION, whole.first_offset, whole.append_times, whole.keys, whole.values, whole.headers
     )
 

@@ -76,6 +76,6 @@ class Count:
     async def _fold(self, partition: int, entries: list[Entry]) -> None:
         times, keys, values = zip(*entries, strict=True)
         at = self.states[partition].next_offset
-        batch = RecordBatch(self.topic, partition, at, times, keys, values, [()] * len(entries))
+        batch = RecordBatch.of(self.topic, partition, at, times, keys, values, [()] * len(entries))
         self.states[partition], chunk = fold(self.states[partition], batch)
         assert (await self.ledger.apply(chunk)).answer is Answer.APPLIED

@@ -2,18 +2,18 @@
 
 import pytest
 from aiokafka.record.default_records import DefaultRecordBatchBuilder
-from aiokafka.record.memory_records import MemoryRecords
 from aiokafka.structs import TopicPartition
 
 from pipeline.errors import LogNotDenseError
 from pipeline.log.fetched import FetchedBatch
+from pipeline.log.record_format import blocks_of
 
 TP = TopicPartition("votes", 3)
 
 
 def fetched(first_offset: int, *blocks: range, is_transactional: bool = False) -> FetchedBatch:
     """Make a batch of blocks with records at these offsets."""
-    made = []
+    response = bytearray()
     for offsets in blocks:
         builder = DefaultRecordBatchBuilder(2, 0, int(is_transactional), 7, 0, 0, 1 << 20)
         for offset in offsets:
@@ -21,14 +21,14 @@ def fetched(first_offset: int, *blocks: range, is_transactional: bool = False) -
             builder.append(offset - offsets[0], 1000 + offset, b"key-%d" % offset, b"value-%d" % offset, headers)
         written = bytearray(builder.build())
         written[:8] = offsets[0].to_bytes(8)  # a broker writes where its log ends; this is no part of the checksum
-        made.append(MemoryRecords(bytes(written)).next_batch())
-    return FetchedBatch(TP, first_offset, made, 0)
+        response += written
+    return FetchedBatch(TP, first_offset, blocks_of(bytes(response)), 0)
 
 
 def test_blocks_are_read_one_after_the_other() -> None:
     batch = fetched(10, range(10, 13), range(13, 14), range(14, 20)).read()
     assert (batch.topic, batch.partition, batch.first_offset, batch.next_offset) == ("votes", 3, 10, 20)
-    assert batch.append_times == [1000 + offset for offset in range(10, 20)]
+    assert batch.append_times.tolist() == [1000 + offset for offset in range(10, 20)]
     assert batch.keys == [b"key-%d" % offset for offset in range(10, 20)]
     assert batch.values == [b"value-%d" % offset for offset in range(10, 20)]
     assert batch.headers[:2] == [(), [("trace", b"11")]]

@@ -30,7 +30,7 @@ def value_of(record: dict[str, Any]) -> bytes | None:
 
 
 def batch_of(records: list[dict[str, Any]], first_offset: int = 0) -> RecordBatch:
-    return RecordBatch(
+    return RecordBatch.of(
         topic="votes",
         partition=0,
         first_offset=first_offset,

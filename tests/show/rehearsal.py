@@ -33,7 +33,7 @@ class Log:
 
     def batches(self, partition: int, size: int = 997) -> Iterator[RecordBatch]:
         times, keys, values = zip(*self.partitions[partition], strict=True)
-        yield from RecordBatch("votes", partition, 0, times, keys, values, [()] * len(times)).split(size)
+        yield from RecordBatch.of("votes", partition, 0, times, keys, values, [()] * len(times)).split(size)
 
 
 @dataclass

@@ -37,7 +37,7 @@ class SimulatedLog:
     def batch(self, partition: int, start: int, stop: int) -> RecordBatch:
         """Read some records."""
         times, keys, values = zip(*self.written[partition][start:stop], strict=True)
-        return RecordBatch(TOPIC, partition, start, times, keys, values, [()] * len(values))
+        return RecordBatch.of(TOPIC, partition, start, times, keys, values, [()] * len(values))
 
 
 class Delivery:

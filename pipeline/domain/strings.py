@@ -1,0 +1,101 @@
+"""A column of byte strings that lie in one buffer, as a fetch brings them: thousands, of which none is an object."""
+
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import accumulate
+from typing import overload
+
+import numpy as np
+from numpy.typing import NDArray
+
+Numbers = NDArray[np.int64]
+
+
+class Strings(Sequence[bytes | None]):
+    """Strings of `buffer`, and None where there is none. It equals any sequence of the same ones.
+
+    Attributes:
+        buffer: with anything between the strings.
+        starts: of each, in the buffer.
+        lengths: of each, in bytes; -1: None.
+    """
+
+    __slots__ = ("buffer", "lengths", "starts")
+
+    def __init__(self, buffer: bytes, starts: Numbers, lengths: Numbers) -> None:
+        self.buffer, self.starts, self.lengths = buffer, starts, lengths
+
+    @classmethod
+    def of(cls, strings: Iterable[bytes | None]) -> "Strings":
+        """Make a column of objects."""
+        if isinstance(strings, Strings):
+            return strings
+        every = list(strings)
+        lengths = [-1 if string is None else len(string) for string in every]
+        ends = np.fromiter(accumulate(max(0, length) for length in lengths), np.int64, len(every))
+        sizes = np.array(lengths, np.int64)
+        return cls(b"".join(string for string in every if string), ends - np.maximum(sizes, 0), sizes)
+
+    def __len__(self) -> int:
+        return len(self.starts)
+
+    @overload
+    def __getitem__(self, index: int) -> bytes | None: ...
+
+    @overload
+    def __getitem__(self, index: slice) -> "Strings": ...
+
+    def __getitem__(self, index: int | slice) -> "bytes | Strings | None":
+        if isinstance(index, slice):
+            return Strings(self.buffer, self.starts[index], self.lengths[index])
+        start, length = int(self.starts[index]), int(self.lengths[index])
+        return None if length < 0 else self.buffer[start : start + length]
+
+    def __iter__(self) -> Iterator[bytes | None]:
+        buffer = self.buffer
+        for start, length in zip(self.starts.tolist(), self.lengths.tolist(), strict=True):
+            yield None if length < 0 else buffer[start : start + length]
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Sequence) and list(self) == list(other)
+
+    __hash__ = None  # type: ignore[assignment]  # as a list
+
+    def __repr__(self) -> str:
+        return f"Strings.of({list(self)!r})"
+
+    @property
+    def nbytes(self) -> int:
+        """The bytes of all strings together."""
+        return int(np.maximum(self.lengths, 0).sum())
+
+    def take(self, places: Numbers) -> "Strings":
+        """Give some of them, in another order if that is asked for."""
+        return Strings(self.buffer, self.starts[places], self.lengths[places])
+
+    def rows(self, width: int) -> NDArray[np.uint8]:
+        """Lay them below each other, each at the begin of a row, with zeros behind it. No string is longer than `width`."""
+        size = len(self)
+        last = len(self.buffer) - width  # the last start from which on there is as much as a row has
+        if last < 0 or not width:
+            rows = np.array([string or b"" for string in self], f"S{max(1, width)}")
+            return rows.view(np.uint8).reshape(size, max(1, width))[:, :width]
+        everywhere = np.ndarray((last + 1,), f"V{width}", self.buffer, strides=(1,))
+        rows = everywhere[np.minimum(self.starts, last)].view(np.uint8).reshape(size, width)
+        for row in (self.starts > last).nonzero()[0].tolist():
+            rows[row] = np.frombuffer((self[row] or b"").ljust(width, b"\0"), np.uint8)
+        lengths = np.maximum(self.lengths, 0)
+        for length in np.unique(lengths).tolist():  # of votes there are few
+            if length < width:
+                rows[lengths == length, length:] = 0
+        return rows
+
+
+def join(columns: Sequence[Strings]) -> Strings:
+    """Make one column of several."""
+    sizes = [len(column.buffer) for column in columns]
+    begins = accumulate(sizes[:-1], initial=0)
+    return Strings(
+        b"".join(column.buffer for column in columns),
+        np.concatenate([column.starts + begin for column, begin in zip(columns, begins, strict=True)]),
+        np.concatenate([column.lengths for column in columns]),
+    )
