@@ -40,6 +40,8 @@ class Archiver:
         self._held: set[int] = set()  # the partitions that this worker has
         self._next: dict[int, int] = {}  # the offset to collect next; a partition that is missing must be asked for
         self._sought_at: dict[int, float] = {}
+        # The last two flushes that are not known to have arrived, in their order; the later one waits for the earlier.
+        self._preceding: asyncio.Task[None] | None = None
         self._inserting: asyncio.Task[None] | None = None
         self._looked_at = float("-inf")
         self._doubtful = False  # ClickHouse was away: it may have come back with less than it had
@@ -148,22 +150,30 @@ class Archiver:
         await self._log.seek(partition, next_offset)
 
     async def _flush(self) -> None:
-        """Send what is collected, after the flush before it has arrived; collecting goes on meanwhile."""
-        await self._settle()
+        """Send what is collected, after the flush before it has arrived; collecting goes on meanwhile.
+
+        Columns are made already while that flush is on its way; so ClickHouse need not wait for them, and two flushes are held.
+        """
+        if self._preceding is not None:
+            await asyncio.shield(self._preceding)
         flush, events = self._buffer.take(), self._collected
         self._collected = []
         if flush is not None:
-            self._inserting = asyncio.create_task(self._insert(flush, events), name="insert")
+            self._preceding = self._inserting
+            self._inserting = asyncio.create_task(self._insert(flush, events, self._preceding), name="insert")
 
     async def _settle(self) -> None:
-        """Wait until the flush that is on its way has arrived."""
+        """Wait until the flushes that are on their way have arrived."""
         inserting = self._inserting
         if inserting is not None:
             await asyncio.shield(inserting)
             if self._inserting is inserting:  # another that waited too may have sent the next one by now
-                self._inserting = None
+                self._inserting = self._preceding = None
 
-    async def _insert(self, flush: Flush, events: list[Any]) -> None:
+    async def _insert(self, flush: Flush, events: list[Any], preceding: asyncio.Task[None] | None) -> None:
+        if preceding is not None:
+            await self._store.prepare(flush)
+            await asyncio.shield(preceding)
         began = time.perf_counter()
         async for attempt in for_ever(self._health, "clickhouse"):
             with attempt:

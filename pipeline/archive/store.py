@@ -74,6 +74,7 @@ class ArchiveStore:
         self._settings = settings
         self._client: Any = None
         self._tokens = Tokens(secrets.token_hex(8))
+        self._prepared: dict[str, Any] = {}  # blocks, by their flush's token
 
     async def close(self) -> None:
         """Close the connections."""
@@ -150,6 +151,10 @@ class ArchiveStore:
         )
         return bool(rows[0][0] == flush.rows)
 
+    async def prepare(self, flush: Flush) -> None:
+        """Make the columns of a flush while another one is on its way. An attempt after the first makes them anew."""
+        self._prepared[flush.token] = await asyncio.to_thread(block_of, flush)
+
     async def insert(self, flush: Flush) -> None:
         """Insert a flush, all or nothing. After an error it may have arrived: ask ``holds`` before the next attempt.
 
@@ -160,7 +165,9 @@ class ArchiveStore:
         settings = {**ONE_BLOCK, "insert_deduplication_token": self._tokens.next(flush)}
 
         def insert() -> None:
-            block = block_of(flush)
+            block = self._prepared.pop(flush.token, None)
+            if block is None:
+                block = block_of(flush)
             with translated_errors():
                 self._connected().insert_arrow("votes_log", block, settings=settings)
 

@@ -1,5 +1,6 @@
 """ClickHouse: the table `votes_log`, which takes an insert whole or not at all, and remembers tokens for a while."""
 
+import asyncio
 from collections.abc import Mapping
 from copy import deepcopy
 from itertools import count
@@ -97,6 +98,10 @@ class StoreOfWorker(ArchiveStore):
     async def holds(self, flush: Flush) -> bool:
         answer: bool = await self._wire.call(lambda _: self._clickhouse.holds(flush))
         return answer
+
+    async def prepare(self, _flush: Flush) -> None:
+        """Let others go on, as a thread does."""
+        await asyncio.sleep(0)
 
     async def insert(self, flush: Flush) -> None:
         token = self._tokens.next(flush)
