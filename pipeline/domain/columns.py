@@ -12,11 +12,12 @@ characters of ids and digits are taken so; what has others, or is like no model,
 """
 
 import secrets
+import sys
 from binascii import unhexlify
 from collections import defaultdict
 from collections.abc import Iterable
 from functools import lru_cache
-from itertools import count
+from itertools import count, product
 from typing import NamedTuple
 
 import numpy as np
@@ -39,8 +40,11 @@ MOST_INSTANT = 10**MOST_DIGITS - 1
 _DASHES = (8, 13, 18, 23)  # in 01234567-89ab-cdef-0123-456789abcdef
 _DASH, _ZERO = np.frombuffer(b"-0", np.uint8)
 _FILLERS = np.frombuffer(b"0x1", np.uint8)  # in place of what the three fields have
-_HEX = np.full(256, 255, np.uint8)  # the value of each hexadecimal digit
-_HEX[list(b"0123456789abcdef")] = _HEX[list(b"0123456789ABCDEF")] = range(16)
+_DIGITS = {digit: int(chr(digit), 16) for digit in b"0123456789abcdefABCDEF"}
+_NO_BYTE = 256
+_BYTES = np.full(1 << 16, _NO_BYTE, np.uint16)  # of each two characters, the byte that they are in hexadecimal
+for _high, _low in product(_DIGITS, repeat=2):
+    _BYTES[int.from_bytes((_high, _low), sys.byteorder)] = _DIGITS[_high] << 4 | _DIGITS[_low]
 _IS_OF_VOTER = np.isin(np.arange(256), list(VOTER_CHARACTERS))
 _POWERS = 10 ** np.arange(MOST_DIGITS, dtype=np.int64)[::-1]
 # Odd, and others in each process, so that nobody can choose votes whose kinds have one hash: that would take time, no more.
@@ -248,10 +252,10 @@ def _are_beside(rows: Characters, layout: Layout) -> Flags:
 
 def _vote_ids(texts: Characters) -> tuple[Rows, Flags]:
     """Read UUIDs, and tell which are such."""
-    digits = _HEX.take(np.delete(texts, _DASHES, axis=1))
-    are_good = in_each(texts[:, _DASHES] == _DASH) & in_each(digits < 16)
-    packed = digits[:, ::2] << 4 | digits[:, 1::2]
-    return packed.view(f"V{VOTE_ID_BYTES}").ravel(), are_good
+    digits = np.ascontiguousarray(np.delete(texts, _DASHES, axis=1))
+    packed = _BYTES.take(digits.view(np.uint16))
+    are_good = in_each(texts[:, _DASHES] == _DASH) & in_each(packed < _NO_BYTE)
+    return packed.astype(np.uint8).view(f"V{VOTE_ID_BYTES}").ravel(), are_good
 
 
 def _voter_ids(texts: Characters) -> tuple[NDArray[np.bytes_], Flags]:
