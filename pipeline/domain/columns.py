@@ -164,16 +164,17 @@ class _Reading:
         # A key's multiple keeps a word's low zeros, so its high bits are brought down first: else two words that differ in
         # these alone could be chosen so that their differences make up for each other under any keys.
         hashes = (words ^ (words >> _HALF)) @ _KEYS[: words.shape[1]]
-        _, firsts, number_of = np.unique(hashes, return_index=True, return_inverse=True)
+        leaders = _leaders(hashes)
+        firsts = (leaders == np.arange(len(leaders))).nonzero()[0]
+        kinds = np.full(len(words), -1)
         if len(firsts) * LEAST_PER_KIND > len(words):
-            return np.full(len(words), -1)
-        kinds = np.full(len(firsts), -1)
-        for number, first in enumerate(firsts.tolist()):
+            return kinds
+        for first in firsts.tolist():
             model = _known_model(alike[first, : words[first, -1]].tobytes())
             if model is not None and model.layout == layout:
-                kinds[number] = self.kinds[model.kind]
-        are_same = in_each(words == words[firsts].take(number_of, axis=0))
-        return np.where(are_same, kinds.take(number_of), -1)
+                kinds[first] = self.kinds[model.kind]
+        are_same = in_each(words == words.take(leaders, axis=0))
+        return np.where(are_same, kinds.take(leaders), -1)
 
     def one_by_one(self, places: Iterable[int]) -> None:
         """Read values by themselves."""
@@ -248,6 +249,18 @@ def _are_beside(rows: Characters, layout: Layout) -> Flags:
     ]
     some = rows[:, beside]
     return in_each(some == some[0])
+
+
+def _leaders(hashes: NDArray[np.uint64]) -> Places:
+    """Give for each the place of the first that equals it."""
+    short = hashes >> np.uint64(48)
+    first = np.empty(1 << 16, np.int64)
+    first[short[::-1]] = np.arange(len(hashes))[::-1]  # of those of one number the last that is written stays
+    leaders = first.take(short)
+    if np.array_equal(hashes.take(leaders), hashes):
+        return leaders
+    _, firsts, number_of = np.unique(hashes, return_index=True, return_inverse=True)  # many kinds, or a rare chance
+    return firsts.take(number_of)
 
 
 def _vote_ids(texts: Characters) -> tuple[Rows, Flags]:

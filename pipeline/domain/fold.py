@@ -19,6 +19,7 @@ from pipeline.domain.memory import PollMemory, Remembered
 from pipeline.domain.outcome import Outcome
 from pipeline.domain.poll import Poll, PollId, apply_marker
 from pipeline.domain.record import Marker
+from pipeline.domain.rows import counted
 from pipeline.domain.rules import RULES, Run
 
 MAX_EDGES = 1_000  # of a poll, whose last signs a partition's ledger keeps: the first ones in the order of its log
@@ -202,7 +203,7 @@ class _Folding:
             windows = run.cast_at[places] // window_ms
             first = int(windows.min())
             span = int(windows.max()) - first + 1
-            codes, numbers = np.unique(run.kind_of[places] * span + (windows - first), return_counts=True)
+            codes, numbers = counted(run.kind_of[places] * span + (windows - first))
             for code, number in zip(codes.tolist(), numbers.tolist(), strict=True):
                 kind, window = divmod(code, span)
                 cells[Cell(run.kinds[kind].option_id, (first + window) * window_ms)] += number

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 PLACES = 32  # of a bucket
 MAX_LOAD = 0.8  # of all places; with even hashes one of 150 rows does not fit then
 MAX_WIDTH = 56  # bytes of a row
+MOST_BINS = 1 << 16  # to count in; numbers that go higher are sorted, which takes ten times as long
 SPLIT_BUCKETS = 512  # at a time, so that they stay in the processor's cache
 
 _ONE, _HALF = np.uint64(1), np.uint64(32)
@@ -182,6 +183,15 @@ def runs(ordered: NDArray[Any]) -> tuple[Places, Places]:
     np.not_equal(ordered[1:], ordered[:-1], out=begins[1:])
     starts = begins.nonzero()[0]
     return starts, np.append(starts[1:], len(ordered)) - starts
+
+
+def counted(numbers: Places) -> tuple[Places, Places]:
+    """Give the numbers that are there, none below 0, in order; and how often each is."""
+    if len(numbers) and numbers.max() > MOST_BINS:
+        return np.unique(numbers, return_counts=True)
+    bins = np.bincount(numbers)
+    present = bins.nonzero()[0]
+    return present, bins[present]
 
 
 def in_each(flags: NDArray[np.bool_]) -> Flags:

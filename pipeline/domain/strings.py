@@ -7,6 +7,8 @@ from typing import overload
 import numpy as np
 from numpy.typing import NDArray
 
+from pipeline.domain.rows import counted
+
 Numbers = NDArray[np.int64]
 
 
@@ -84,7 +86,7 @@ class Strings(Sequence[bytes | None]):
         for row in (self.starts > last).nonzero()[0].tolist():
             rows[row] = np.frombuffer((self[row] or b"").ljust(width, b"\0"), np.uint8)
         lengths = np.maximum(self.lengths, 0)
-        for length in np.unique(lengths).tolist():  # of votes there are few
+        for length in counted(lengths)[0].tolist():  # of votes there are few
             if length < width:
                 rows[lengths == length, length:] = 0
         return rows
