@@ -1,8 +1,9 @@
 """Records that come one by one, sent together: one batch at a time for each partition.
 
-The first record to come waits for `linger_ms`; then all that have come meanwhile are dealt out to the lanes, so that one
-request to a broker has the batches of many. While a lane's batch is on its way, what comes next for it waits and becomes the
-next batch, so batches grow by themselves under load. A partition whose leader is away holds up nobody else's.
+The first record to come waits for `linger_ms`, or twice that while others are on their way; then all that have come
+meanwhile are dealt out to the lanes, so that one request to a broker has the batches of many. While a lane's batch is on its
+way, what comes next for it waits and becomes the next batch, so batches grow by themselves under load. A partition whose
+leader is away holds up nobody else's.
 
 aiokafka repeats a batch until the broker has it, however long that takes: idempotence makes that safe within one producer.
 What waits is bounded, and whoever would go beyond that is told so at once.
@@ -29,6 +30,7 @@ from pipeline.settings import Settings
 Settled = Callable[[PublishError | None], None]  # called once: with None when all in-sync replicas have the record
 
 LINGER_MS = 5
+MANY = 256  # records: as large a request costs the broker little more for one more
 RENEW_EVERY_S = 0.5  # between attempts to get a new producer
 STOP_S = 2.0  # for a producer that has nothing to send any more
 
@@ -92,7 +94,14 @@ class Lanes:
         self.in_flight += len(records)
         self._arrived += [(key, value, countdown) for key, value in records]
         if self._departure is None:
+            self._departure = asyncio.get_running_loop().call_later(self._linger_s, self._depart_if_free)
+
+    def _depart_if_free(self) -> None:
+        """Depart; or wait once more, if few have arrived, and batches are on their way that they would wait behind anyhow."""
+        if len(self._arrived) < MANY and any(lane.task is not None for lane in self._lanes):
             self._departure = asyncio.get_running_loop().call_later(self._linger_s, self._depart)
+        else:
+            self._depart()
 
     def _depart(self) -> None:
         """Deal out what has arrived. Many keys are hashed at a small part of the cost of single ones."""
