@@ -19,7 +19,7 @@ from pipeline.settings import Settings
 from pipeline.show.expectation import Expectation
 
 
-def main(records: int = 1_000_000, rounds: int = 3, partitions: int = 12) -> None:
+def main(records: int = 3_000_000, rounds: int = 3, partitions: int = 12) -> None:
     """Measure; each round has a topic, a database and a worker of its own, and its recount is checked against the oracle."""
     with system(Part.KAFKA, Part.CLICKHOUSE) as stack:
         rows = []

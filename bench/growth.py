@@ -27,11 +27,11 @@ CHUNKED = (
 )
 
 BENDS = {  # what does, at each curve
-    "partitions": "one partition does one thing after the other (decode, then Redis); many share the worker's time, and the "
-    "fetches become smaller.",
+    "partitions": "one partition does one thing after the other (decide, then Redis); of more, one is decided while Redis has "
+    "another's, and the fetches become smaller.",
     "options": "a chunk adds to a field for each option and second that it meets: more options, more fields, the same votes.",
-    "polls open at once": "a chunk has a group for each poll that it meets, each with calls of its own to Redis.",
-    "voters": "a voter who is new is one more entry in Redis; of few voters most are known.",
+    "polls open at once": "a chunk is decided poll by poll, each with tables and calls to Redis of its own.",
+    "voters": "each counted vote lists its voter, whether new or known, so voters cost the same.",
     "share of repeats": "a repeat is decoded and looked up like any vote, but adds nothing to Redis.",
     "records of a chunk, at most": "each chunk costs a call, a round trip and a write of the head; larger ones keep Redis from "
     "others for longer.",
@@ -60,14 +60,14 @@ class Found:
 
 def points(records: int) -> list[Point]:
     """Give all points. Voters have votes enough: what is refused would not be work."""
-    plain = Crowd(records=records, voters=1_000_000, votes_per_voter=1_000)
+    plain = Crowd(records=records, voters=1_000_000, votes_per_voter=200)
     return [
         *[Point("partitions", number, plain, partitions=number) for number in (1, 12, 48)],
         *[Point("options", number, replace(plain, options=number)) for number in (2, 10, 100)],
         *[Point("polls open at once", number, replace(plain, polls=number)) for number in (1, 20)],
         *[Point("voters", number, replace(plain, voters=number)) for number in (10_000, 1_000_000, 10_000_000)],
         *[Point("share of repeats", share, replace(plain, repeats=share)) for share in (0.0, 0.05, 0.5)],
-        *[Point("records of a chunk, at most", number, plain, chunk=number) for number in (100, 500, 2_000)],
+        *[Point("records of a chunk, at most", number, plain, chunk=number) for number in (100, 500, 2_000, 6_000)],
         *[Point("votes", number, replace(plain, records=number)) for number in (records // 4, records, 3 * records)],
     ]
 

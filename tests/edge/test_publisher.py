@@ -185,3 +185,16 @@ async def test_a_producer_that_fails_is_replaced_and_its_votes_are_told(ready: S
         assert await asyncio.wait_for(again, 20) is None
     async with LogOffsets(ready) as offsets:
         assert sum((await offsets.end()).values()) == 1 + (told[1] is None)
+
+
+async def test_a_partition_that_stands_still_holds_up_nobody_else(ready: Settings) -> None:
+    async with Lanes(ready) as lanes:
+        key = b"key"
+        other = next(lane for number, lane in enumerate(lanes._lanes) if number != partition_of(key, ready.partitions))  # noqa: SLF001
+        other.task = asyncio.create_task(asyncio.sleep(60))  # as if its batch were on its way, to a leader that is away
+        for _ in range(3):
+            told: asyncio.Future[object] = asyncio.get_running_loop().create_future()
+            lanes.submit([(key, b"good")], told.set_result)
+            assert await asyncio.wait_for(told, 20) is None
+        other.task.cancel()
+        other.task = None
