@@ -190,7 +190,7 @@ async def test_a_producer_that_fails_is_replaced_and_its_votes_are_told(ready: S
 async def test_a_partition_that_stands_still_holds_up_nobody_else(ready: Settings) -> None:
     async with Lanes(ready) as lanes:
         key = b"key"
-        other = next(lane for number, lane in enumerate(lanes._lanes) if number != partition_of(key, ready.partitions))  # noqa: SLF001
+        other = next(lane for number, lane in enumerate(lanes._lanes) if number != partition_of(key, ready.partitions))
         other.task = asyncio.create_task(asyncio.sleep(60))  # as if its batch were on its way, to a leader that is away
         for _ in range(3):
             told: asyncio.Future[object] = asyncio.get_running_loop().create_future()
