@@ -97,7 +97,7 @@ class Archive:
 def build(app: BatchApp, settings: Settings, archive: Archive) -> None:
     """Give an app its agent and its hooks."""
     app.positions = archive.positions
-    # A flush is on its way while the next one is collected: with less, fetching would pause for it.
+    # Flushes are on their way while the next one is collected: with less, fetching would pause for them.
     app.backlog_bytes *= 2
     on_partitions(app, archive.assigned, archive.revoked)
 

@@ -152,7 +152,8 @@ class Archiver:
     async def _flush(self) -> None:
         """Send what is collected, after the flush before it has arrived; collecting goes on meanwhile.
 
-        Columns are made already while that flush is on its way; so ClickHouse need not wait for them, and two flushes are held.
+        Columns are made already while that flush is on its way; so ClickHouse need not wait for them. Two flushes
+        are held besides what is collected.
         """
         if self._preceding is not None:
             await asyncio.shield(self._preceding)
@@ -161,6 +162,7 @@ class Archiver:
         if flush is not None:
             self._preceding = self._inserting
             self._inserting = asyncio.create_task(self._insert(flush, events, self._preceding), name="insert")
+            self._inserting.add_done_callback(_seen)
 
     async def _settle(self) -> None:
         """Wait until the flushes that are on their way have arrived."""
@@ -171,8 +173,8 @@ class Archiver:
                 self._inserting = self._preceding = None
 
     async def _insert(self, flush: Flush, events: list[Any], preceding: asyncio.Task[None] | None) -> None:
+        block = await self._store.block(flush)
         if preceding is not None:
-            await self._store.prepare(flush)
             await asyncio.shield(preceding)
         began = time.perf_counter()
         async for attempt in for_ever(self._health, "clickhouse"):
@@ -181,7 +183,7 @@ class Archiver:
                     self._doubtful = True
                     if await self._store.holds(flush):
                         break  # the answer was lost, not the flush
-                await self._store.insert(flush)
+                await self._store.insert(flush, block)
         self._health.set("clickhouse", None)
         metrics.FLUSH_SECONDS.observe(time.perf_counter() - began)
         metrics.FLUSH_RECORDS.observe(flush.rows)
@@ -237,6 +239,12 @@ def _impossible(partition: int, stored: int, begin: int, end: int) -> LogTruncat
         f"ClickHouse needs partition {partition} from {stored} on, its log begins at {begin}: {begin - stored} records "
         "that were never stored are gone. Set AIRTALLY_CLICKHOUSE_DATABASE to a new name to store what there is"
     )
+
+
+def _seen(inserting: asyncio.Task[None]) -> None:
+    """Look at its error: where the one before has failed too, nobody waits for it any more."""
+    if not inserting.cancelled():
+        inserting.exception()
 
 
 def _now_ms() -> int:

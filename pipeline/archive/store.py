@@ -74,7 +74,6 @@ class ArchiveStore:
         self._settings = settings
         self._client: Any = None
         self._tokens = Tokens(secrets.token_hex(8))
-        self._prepared: dict[str, Any] = {}  # blocks, by their flush's token
 
     async def close(self) -> None:
         """Close the connections."""
@@ -151,25 +150,25 @@ class ArchiveStore:
         )
         return bool(rows[0][0] == flush.rows)
 
-    async def prepare(self, flush: Flush) -> None:
-        """Make the columns of a flush while another one is on its way. An attempt after the first makes them anew."""
-        self._prepared[flush.token] = await asyncio.to_thread(block_of, flush)
+    async def block(self, flush: Flush) -> Any:
+        """Make the columns of a flush."""
+        return await asyncio.to_thread(block_of, flush)
 
-    async def insert(self, flush: Flush) -> None:
-        """Insert a flush, all or nothing. After an error it may have arrived: ask ``holds`` before the next attempt.
+    async def insert(self, flush: Flush, block: Any = None) -> None:
+        """Insert a flush, as the block that was made of it (if none was, it is now), all or nothing.
+
+        After an error it may have arrived: ask ``holds`` before the next attempt.
 
         Raises:
             UnavailableError: it may have arrived or not.
             ConfigurationError: waiting will not help; nothing of it was stored.
         """
+        made = await self.block(flush) if block is None else block
         settings = {**ONE_BLOCK, "insert_deduplication_token": self._tokens.next(flush)}
 
         def insert() -> None:
-            block = self._prepared.pop(flush.token, None)
-            if block is None:
-                block = block_of(flush)
             with translated_errors():
-                self._connected().insert_arrow("votes_log", block, settings=settings)
+                self._connected().insert_arrow("votes_log", made, settings=settings)
 
         await asyncio.to_thread(insert)
 

@@ -7,8 +7,7 @@ from itertools import chain
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.domain import strings
-from pipeline.domain.strings import Strings
+from pipeline.domain.strings import Strings, join_strings
 
 Headers = Sequence[tuple[str, bytes | None]]
 
@@ -86,7 +85,7 @@ def join(batches: Sequence[RecordBatch]) -> RecordBatch:
         first.partition,
         first.first_offset,
         np.concatenate([batch.append_times for batch in batches]),
-        strings.join([batch.keys for batch in batches]),
-        strings.join([batch.values for batch in batches]),
+        join_strings([batch.keys for batch in batches]),
+        join_strings([batch.values for batch in batches]),
         list(chain.from_iterable(batch.headers for batch in batches)),
     )

@@ -92,7 +92,7 @@ class Strings(Sequence[bytes | None]):
         return rows
 
 
-def join(columns: Sequence[Strings]) -> Strings:
+def join_strings(columns: Sequence[Strings]) -> Strings:
     """Make one column of several."""
     sizes = [len(column.buffer) for column in columns]
     begins = accumulate(sizes[:-1], initial=0)

@@ -2,8 +2,13 @@
 
 The format is version 2, which brokers since 0.11 write: https://kafka.apache.org/documentation/#recordbatch and, below it,
 `#record`. Numbers of a batch are big-endian; those of a record are varints, zigzag, of 7 bits a byte, the low ones first.
+
+What a broker takes must be read, however odd: else one record would end each worker that comes to it, at each start anew.
+Brokers check neither a record's offset delta nor that a length is in its shortest form, and take any negative length as none.
+So a record's offset is its place in the batch here, and numbers are read as Kafka reads them.
 """
 
+import zlib
 from collections.abc import Callable, Mapping, Sequence
 from struct import Struct
 from typing import NamedTuple
@@ -11,6 +16,7 @@ from typing import NamedTuple
 import numpy as np
 from aiokafka.codec import gzip_decode, lz4_decode, snappy_decode, zstd_decode
 from aiokafka.errors import CorruptRecordException
+from cramjam import DecompressionError
 from crc32c import crc32c
 from numpy.typing import NDArray
 
@@ -26,7 +32,9 @@ _MAGIC = 2
 _CODEC, _LOG_APPEND_TIME, _TRANSACTIONAL, _CONTROL = 0x07, 0x08, 0x10, 0x20  # of attributes
 _CODECS: Mapping[int, Callable[[bytes], bytes]] = {1: gzip_decode, 2: snappy_decode, 3: lz4_decode, 4: zstd_decode}
 _ONE = np.uint64(1)
-_VARINT_BITS = 63  # more do not stand in one that anybody writes
+_INT_BYTES, _LONG_BYTES = 5, 10  # of a varint at the most
+_INT = 0xFFFFFFFF  # what is above is dropped
+_MOST_BYTES = 1 << 30  # of the records of a fetch, unpacked
 
 NO_HEADERS: Headers = ()  # one for all: an object each would be a third of what the garbage collector has to look at
 
@@ -58,20 +66,24 @@ class Block(NamedTuple):
         """Give the records' bytes.
 
         Raises:
-            CorruptRecordException: they are packed in no way that is known.
+            CorruptRecordException: they are packed in no way that is known, or not as they say.
         """
         records = self.response[self.begin : self.end]
         if not self.codec:
             return records
         if self.codec not in _CODECS:
             raise CorruptRecordException(f"the record batch at {self.base_offset} is packed by codec {self.codec}")
-        return _CODECS[self.codec](records)
+        try:
+            return _CODECS[self.codec](records)
+        except (OSError, EOFError, zlib.error, DecompressionError) as error:
+            raise CorruptRecordException(
+                f"the record batch at {self.base_offset} cannot be unpacked: {error}"
+            ) from error
 
 
 class Records(NamedTuple):
     """Columns of the records of some blocks."""
 
-    offsets: Numbers
     append_times: Numbers  # ms since the epoch
     keys: Strings
     values: Strings
@@ -93,6 +105,8 @@ def blocks_of(response: bytes) -> list[Block]:
         end = at + _BEFORE_LENGTH + length
         if end > len(whole):
             break
+        if length < _HEAD.size - _BEFORE_LENGTH:
+            raise CorruptRecordException(f"the record batch at {base_offset} says that it has {length} bytes")
         if magic != _MAGIC:
             raise CorruptRecordException(f"the record batch at {base_offset} is of format {magic}, not {_MAGIC}")
         if crc32c(whole[at + _BEFORE_CRC : end]) != crc:
@@ -119,7 +133,8 @@ def read_records(blocks: Sequence[Block], *, with_headers: bool) -> Records:
     fields = _Fields(buffer, starts)
     fields.varints()  # the record's length, which `_bounds` read
     fields.at += 1  # attributes, of which none is in use
-    time_deltas, offset_deltas = fields.varints(), fields.varints()
+    time_deltas = fields.varints(_LONG_BYTES)
+    fields.varints()  # the offset's delta
     keys, values = fields.strings(), fields.strings()
     header_counts = fields.varints()
     has_headers = header_counts != 0
@@ -133,9 +148,7 @@ def read_records(blocks: Sequence[Block], *, with_headers: bool) -> Records:
     base_ms, max_ms = (
         np.array(times, np.int64) for times in zip(*((b.base_ms, b.max_ms) for b in blocks), strict=True)
     )
-    base_offsets = np.array([block.base_offset for block in blocks], np.int64)
     return Records(
-        base_offsets[block_of] + offset_deltas,
         np.where(by_log[block_of], max_ms[block_of], base_ms[block_of] + time_deltas),
         keys,
         values,
@@ -148,6 +161,8 @@ def _stretches(blocks: Sequence[Block]) -> tuple[bytes, Numbers]:
     if not any(block.codec for block in blocks):
         return blocks[0].response, np.array([(block.begin, block.end) for block in blocks])
     pieces = [block.unpacked() for block in blocks]
+    if sum(map(len, pieces)) > _MOST_BYTES:
+        raise CorruptRecordException(f"the records from {blocks[0].base_offset} on have more than {_MOST_BYTES} bytes")
     ends = np.cumsum([len(piece) for piece in pieces])
     return b"".join(pieces), np.stack([ends - [len(piece) for piece in pieces], ends], axis=1)
 
@@ -171,7 +186,7 @@ def _guess(buffer: bytes, sizes: Numbers, stretches: Numbers) -> tuple[Numbers, 
     block_of = np.searchsorted(begins, starts, side="right") - 1
     is_inside = (block_of >= 0) & (starts < block_ends[block_of])
     starts, block_of = starts[is_inside], block_of[is_inside]
-    if not np.array_equal(np.bincount(block_of, minlength=len(sizes)), sizes):
+    if not len(starts) or not np.array_equal(np.bincount(block_of, minlength=len(sizes)), sizes):
         return None
     ends = starts + 2 + ((content[starts] & 127 | content[starts + 1].astype(np.int64) << 7) >> 1)
     goes_on = block_of[1:] == block_of[:-1]
@@ -193,7 +208,9 @@ def _one_by_one(buffer: bytes, sizes: Numbers, stretches: Numbers) -> tuple[Numb
             for _ in range(size):
                 starts.append(end)
                 length, end = _varint(buffer, end)
-                end += max(0, length)
+                if length < 0:
+                    raise CorruptRecordException("a record has a negative length")
+                end += length
                 ends.append(end)
             if end != block_end:
                 raise CorruptRecordException(f"{size} records have {end - at} bytes, their batch has {block_end - at}")
@@ -209,28 +226,28 @@ class _Fields:
         self.buffer, self.at = buffer, at.copy()
         self._bytes: NDArray[np.uint8] = np.frombuffer(buffer, np.uint8)
 
-    def varints(self) -> Numbers:
-        """Read a number of each."""
+    def varints(self, most_bytes: int = _INT_BYTES) -> Numbers:
+        """Read a number of each, an int if it has 5 bytes at the most, else a long."""
         byte = self._bytes.take(self.at, mode="clip")  # what lies behind the end is found when all has been read
         value = (byte & 127).astype(np.uint64)
         self.at += 1
         goes_on = byte > 127
         shift = 7
         while goes_on.any():
-            if shift > _VARINT_BITS:
+            if shift >= 7 * most_bytes:
                 raise CorruptRecordException("a record has a number that does not end")
             byte = np.where(goes_on, self._bytes.take(self.at, mode="clip"), 0)
             value |= (byte & 127).astype(np.uint64) << np.uint64(shift)
             self.at += goes_on
             goes_on = byte > 127
             shift += 7
+        if most_bytes == _INT_BYTES:
+            value &= np.uint64(_INT)
         return (value >> _ONE).astype(np.int64) ^ -(value & _ONE).astype(np.int64)
 
     def strings(self) -> Strings:
-        """Read a string of each: its length, -1 for none, and its bytes."""
-        lengths = self.varints()
-        if (lengths < -1).any():
-            raise CorruptRecordException("a key or a value has a negative length")
+        """Read a string of each: its length, less than 0 for none, and its bytes."""
+        lengths = np.maximum(self.varints(), -1)
         found = Strings(self.buffer, self.at.copy(), lengths)
         self.at += np.maximum(lengths, 0)
         return found
@@ -257,8 +274,10 @@ def _headers(buffer: bytes, at: int, end: int, count: int) -> Headers:
 
 def _varint(buffer: bytes, at: int) -> tuple[int, int]:
     value = shift = 0
-    while (byte := buffer[at]) > 127 and shift <= _VARINT_BITS:
+    while (byte := buffer[at]) > 127:
         value |= (byte & 127) << shift
         at, shift = at + 1, shift + 7
-    value |= byte << shift
+        if shift >= 7 * _INT_BYTES:
+            raise CorruptRecordException("a record has a number that does not end")
+    value = (value | byte << shift) & _INT
     return (value >> 1) ^ -(value & 1), at + 1

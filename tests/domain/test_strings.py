@@ -5,7 +5,7 @@ import random
 import numpy as np
 import pytest
 
-from pipeline.domain.strings import Strings, join
+from pipeline.domain.strings import Strings, join_strings
 
 SOME = [b"one", None, b"", b"three\0", b"\0", b"a longer one", None]
 
@@ -32,7 +32,7 @@ def test_it_is_the_list(made) -> None:  # type: ignore[no-untyped-def]  # noqa: 
     assert column[2:5] == SOME[2:5]
     assert column.take(np.array([4, 0])) == [b"\0", b"one"]
     assert column.nbytes == sum(len(string) for string in SOME if string)
-    assert join([column, column[:0], column[3:]]) == SOME + SOME[3:]
+    assert join_strings([column, column[:0], column[3:]]) == SOME + SOME[3:]
 
 
 @pytest.mark.parametrize("made", [Strings.of, inside])

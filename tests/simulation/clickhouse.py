@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Mapping
 from copy import deepcopy
 from itertools import count
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from pipeline.archive.flush import Flush
 from pipeline.archive.store import ArchiveStore, Tokens
@@ -99,11 +99,11 @@ class StoreOfWorker(ArchiveStore):
         answer: bool = await self._wire.call(lambda _: self._clickhouse.holds(flush))
         return answer
 
-    async def prepare(self, _flush: Flush) -> None:
+    async def block(self, _flush: Flush) -> Any:
         """Let others go on, as a thread does."""
         await asyncio.sleep(0)
 
-    async def insert(self, flush: Flush) -> None:
+    async def insert(self, flush: Flush, _block: Any = None) -> None:
         token = self._tokens.next(flush)
 
         def perform(call: Call) -> None:
