@@ -38,6 +38,7 @@ def main(
     unknown = names - {peer.name for peer in PEERS}
     if unknown:
         raise typer.BadParameter(f"unknown {sorted(unknown)}; there are {[peer.name for peer in PEERS]}")
+    name = "compare-some" if names else "compare"  # one page has both
     standings = [_prepare(peer) for peer in PEERS if not names or peer.name in names]
     loads: list[float] = []  # of the machine, by others
     with system(Part.KAFKA, Part.REDIS) as stack:
@@ -58,8 +59,8 @@ def main(
             }
             for standing in standings[start:] + standings[:start]:
                 _run(stack, standing, *logs[standing.peer.slow])
-                write_standings(standings, how, show=False)  # what was measured is kept, whatever comes
-    write_standings(standings, how)
+                write_standings(name, standings, how, show=False)  # what was measured is kept, whatever comes
+    write_standings(name, standings, how)
 
 
 def _prepare(peer: Peer) -> Standing:

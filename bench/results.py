@@ -16,6 +16,7 @@ FIGURES = Path(__file__).parent / "figures"
 # What is in bench/out, by the name of its command, and what it is about.
 MEASURED = {
     "compare": "Airtally and its peers, on the same log",
+    "compare-some": "Airtally and the nearest of them, once more",
     "tally": "One tally worker",
     "archive": "One archive worker",
     "whole": "The whole at a steady rate, and a burst",
@@ -28,7 +29,10 @@ MEASURED = {
     "growth": "How cost grows",
     "model": "The queueing model against this machine",
 }
-OPTIONS = {"live-readers": "live --readers 5000"}  # where the command is more than a name
+OPTIONS = {
+    "compare-some": "compare --only airtally,airtally-2,flink-1,floor-aiokafka",
+    "live-readers": "live --readers 5000",
+}  # where the command is more than a name
 
 
 def main() -> None:

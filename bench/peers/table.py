@@ -37,11 +37,11 @@ class Standing:
         return statistics.median(of(run) for run in self.runs)
 
 
-def write_standings(standings: Sequence[Standing], how: Mapping[str, object], *, show: bool = True) -> None:
-    """Write bench/out/compare.json, .md and .svg, and print the table if it is to be shown."""
+def write_standings(name: str, standings: Sequence[Standing], how: Mapping[str, object], *, show: bool = True) -> None:
+    """Write bench/out/NAME.json, .md and .svg, and print the table if it is to be shown."""
     how = {**how, "kafka": KAFKA_VERSION, "redis-server": _redis_version()}
-    write("compare", markdown(standings, how), {**how, "peers": [_json(standing) for standing in standings]}, show=show)
-    _plot([standing for standing in standings if standing.runs and not standing.wrong])
+    write(name, markdown(standings, how), {**how, "peers": [_json(standing) for standing in standings]}, show=show)
+    _plot(name, [standing for standing in standings if standing.runs and not standing.wrong])
 
 
 def markdown(standings: Sequence[Standing], how: Mapping[str, object]) -> list[str]:
@@ -92,12 +92,12 @@ def _json(standing: Standing) -> dict[str, object]:
     }
 
 
-def _plot(standings: Sequence[Standing]) -> None:
+def _plot(name: str, standings: Sequence[Standing]) -> None:
     if not standings:
         return
     ranked = sorted(standings, key=lambda each: each.median(lambda run: run.votes_per_s))
     bars(
-        OUT / "compare.svg",
+        OUT / f"{name}.svg",
         [each.peer.title for each in ranked],
         {
             "votes per second": {"": [[run.votes_per_s for run in each.runs] for each in ranked]},
