@@ -29,10 +29,10 @@ MEASURED = {
     "growth": "How cost grows",
     "model": "The queueing model against this machine",
 }
-OPTIONS = {
+OPTIONS = {  # where the command is more than a name
     "compare-some": "compare --only airtally,airtally-2,flink-1,floor-aiokafka",
     "live-readers": "live --readers 5000",
-}  # where the command is more than a name
+}
 
 
 def main() -> None:

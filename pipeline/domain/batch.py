@@ -30,7 +30,7 @@ class RecordBatch:
         topic: str,
         partition: int,
         first_offset: int,
-        append_times: Sequence[int] | NDArray[np.int64],
+        append_times: Sequence[int],
         keys: Iterable[bytes | None],
         values: Iterable[bytes | None],
         headers: Sequence[Headers],
@@ -80,12 +80,13 @@ def join(batches: Sequence[RecordBatch]) -> RecordBatch:
     first = batches[0]
     if len(batches) == 1:
         return first
+    keys, values = join_strings([batch.keys for batch in batches], [batch.values for batch in batches])
     return RecordBatch(
         first.topic,
         first.partition,
         first.first_offset,
         np.concatenate([batch.append_times for batch in batches]),
-        join_strings([batch.keys for batch in batches]),
-        join_strings([batch.values for batch in batches]),
+        keys,
+        values,
         list(chain.from_iterable(batch.headers for batch in batches)),
     )

@@ -12,19 +12,18 @@ characters of ids and digits are taken so; what has others, or is like no model,
 """
 
 import secrets
-import sys
 from binascii import unhexlify
 from collections import defaultdict
 from collections.abc import Iterable
 from functools import lru_cache
-from itertools import count, product
+from itertools import count
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.domain.record import VOTE_ID_BYTES, VOTER_CHARACTERS, Kind, Marker, Vote, decode, kind_of
-from pipeline.domain.rows import Flags, Places, Rows, in_each, rows_of
+from pipeline.domain.rows import Flags, Places, Rows, by_two, in_each, rows_of
 from pipeline.domain.strings import Strings
 
 LEAST_ROWS = 48  # fewer are sooner decoded one by one
@@ -40,11 +39,9 @@ MOST_INSTANT = 10**MOST_DIGITS - 1
 _DASHES = (8, 13, 18, 23)  # in 01234567-89ab-cdef-0123-456789abcdef
 _DASH, _ZERO = np.frombuffer(b"-0", np.uint8)
 _FILLERS = np.frombuffer(b"0x1", np.uint8)  # in place of what the three fields have
-_DIGITS = {digit: int(chr(digit), 16) for digit in b"0123456789abcdefABCDEF"}
 _NO_BYTE = 256
-_BYTES = np.full(1 << 16, _NO_BYTE, np.uint16)  # of each two characters, the byte that they are in hexadecimal
-for _high, _low in product(_DIGITS, repeat=2):
-    _BYTES[int.from_bytes((_high, _low), sys.byteorder)] = _DIGITS[_high] << 4 | _DIGITS[_low]
+# Of each two characters, the byte that they are in hexadecimal.
+_BYTES = by_two({digit: int(chr(digit), 16) for digit in b"0123456789abcdefABCDEF"}, bits=4, else_=_NO_BYTE)
 _IS_OF_VOTER = np.isin(np.arange(256), list(VOTER_CHARACTERS))
 _POWERS = 10 ** np.arange(MOST_DIGITS, dtype=np.int64)[::-1]
 # Odd, and others in each process, so that nobody can choose votes whose kinds have one hash: that would take time, no more.
@@ -118,9 +115,8 @@ class _Reading:
         values = self.values if len(places) == len(self.values) else self.values.take(places)
         width = -(-max(0, int(values.lengths.max())) // 8) * 8
         rows = values.rows(width + 8)
-        rows.view(np.int64)[:, -1] = (
-            values.lengths
-        )  # the end of a row: else a value would equal one that has zeros at its end
+        # A row ends with the value's length: else a value would equal one that has zeros at its end.
+        rows.view(np.int64)[:, -1] = values.lengths
         rest, strays, failures = [], 0, 0
         while len(places) and strays < MOST_STRAYS and failures < MOST_FAILURES:
             model = _model(self.values[int(places[0])] or b"")

@@ -6,9 +6,7 @@ time of reading it, and a worker that is behind or ahead of the ledger throws it
 """
 
 import string
-import sys
 from collections.abc import Mapping
-from itertools import product
 from typing import Any
 
 import msgspec
@@ -16,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.domain.record import VOTE_ID_BYTES
-from pipeline.domain.rows import Flags, Places, Rows, RowSet, counted, rows_of, runs
+from pipeline.domain.rows import Flags, Places, Rows, RowSet, by_two, counted, rows_of, runs
 
 # Voter ids of up to so many characters are packed in so many bytes: 6 bits for each, and a 1 before them.
 VOTER_BYTES = {22: 17, 42: 32, 64: 49}
@@ -24,9 +22,7 @@ _SIZES = np.repeat(list(VOTER_BYTES.values()), np.diff([-1, *VOTER_BYTES]))  # b
 MOST_LISTED_VOTES = 255  # per voter: the list has an entry for each vote, and with more it would grow and grow
 
 _ALPHABET = (string.ascii_uppercase + string.ascii_lowercase + string.digits + "-_").encode()  # RFC 4648, table 2
-_BITS_OF_TWO = np.zeros(1 << 16, np.uint16)  # of each two characters, the 12 bits that they stand for
-for (_high, _first), (_low, _second) in product(enumerate(_ALPHABET), repeat=2):
-    _BITS_OF_TWO[int.from_bytes((_first, _second), sys.byteorder)] = _high << 6 | _low
+_BITS_OF_TWO = by_two({character: bits for bits, character in enumerate(_ALPHABET)}, bits=6, else_=0)
 
 VoterIds = NDArray[np.bytes_]
 

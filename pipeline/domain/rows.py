@@ -10,6 +10,9 @@ that meet in a bucket.
 """
 
 import secrets
+import sys
+from collections.abc import Mapping
+from itertools import product
 from typing import Any
 
 import numpy as np
@@ -183,6 +186,17 @@ def runs(ordered: NDArray[Any]) -> tuple[Places, Places]:
     np.not_equal(ordered[1:], ordered[:-1], out=begins[1:])
     starts = begins.nonzero()[0]
     return starts, np.append(starts[1:], len(ordered)) - starts
+
+
+def by_two(value_of: Mapping[int, int], *, bits: int, else_: int) -> NDArray[np.uint16]:
+    """Make a table of the values of each two characters, `bits` of the first before those of the second.
+
+    Its index is the two as they lie in memory, seen as one number. Where a character has no value it says `else_`.
+    """
+    table = np.full(1 << 16, else_, np.uint16)
+    for first, second in product(value_of, repeat=2):
+        table[int.from_bytes((first, second), sys.byteorder)] = value_of[first] << bits | value_of[second]
+    return table
 
 
 def counted(numbers: Places) -> tuple[Places, Places]:

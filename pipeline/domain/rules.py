@@ -12,7 +12,7 @@ from pipeline.domain.columns import Columns
 from pipeline.domain.outcome import Outcome
 from pipeline.domain.poll import NEVER, Poll, PollId
 from pipeline.domain.rows import Places, in_each
-from pipeline.domain.strings import Strings
+from pipeline.domain.strings import Numbers, Strings
 
 MAX_AGE_MS = 60_000  # a vote cast longer than this before its append time is implausible
 MAX_AHEAD_MS = 5_000  # and one cast further than this after it
@@ -25,8 +25,6 @@ RULES = (
     Outcome.LATE,
     Outcome.IMPLAUSIBLE_TIME,
 )
-
-Numbers = NDArray[np.int64]
 
 
 class Run:

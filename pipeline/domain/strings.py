@@ -29,8 +29,6 @@ class Strings(Sequence[bytes | None]):
     @classmethod
     def of(cls, strings: Iterable[bytes | None]) -> "Strings":
         """Make a column of objects."""
-        if isinstance(strings, Strings):
-            return strings
         every = list(strings)
         lengths = [-1 if string is None else len(string) for string in every]
         ends = np.fromiter(accumulate(max(0, length) for length in lengths), np.int64, len(every))
@@ -92,12 +90,16 @@ class Strings(Sequence[bytes | None]):
         return rows
 
 
-def join_strings(columns: Sequence[Strings]) -> Strings:
-    """Make one column of several."""
-    sizes = [len(column.buffer) for column in columns]
-    begins = accumulate(sizes[:-1], initial=0)
-    return Strings(
-        b"".join(column.buffer for column in columns),
-        np.concatenate([column.starts + begin for column, begin in zip(columns, begins, strict=True)]),
-        np.concatenate([column.lengths for column in columns]),
-    )
+def join_strings(*columns: Sequence[Strings]) -> list[Strings]:
+    """Make one column of the parts of each. All are in one buffer then, and what parts have in common is in it once."""
+    buffers = {id(part.buffer): part.buffer for parts in columns for part in parts}
+    begins = dict(zip(buffers, accumulate(map(len, buffers.values()), initial=0), strict=False))
+    buffer = b"".join(buffers.values())
+    return [
+        Strings(
+            buffer,
+            np.concatenate([part.starts + begins[id(part.buffer)] for part in parts]),
+            np.concatenate([part.lengths for part in parts]),
+        )
+        for parts in columns
+    ]

@@ -28,9 +28,8 @@ class KeptRecords(MemoryRecords):  # type: ignore[misc]
         self.response = response
 
 
-aiokafka_fetcher.MemoryRecords = (
-    KeptRecords  # where a fetcher makes it; aiokafka is pinned, and a test holds it to this
-)
+# Where a fetcher makes it. aiokafka is pinned, and a test holds it to this.
+aiokafka_fetcher.MemoryRecords = KeptRecords
 
 
 class FetchedBatch:

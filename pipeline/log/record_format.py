@@ -36,7 +36,7 @@ _INT_BYTES, _LONG_BYTES = 5, 10  # of a varint at the most
 _INT = 0xFFFFFFFF  # what is above is dropped
 _MOST_BYTES = 1 << 30  # of the records of a fetch, unpacked
 
-NO_HEADERS: Headers = ()  # one for all: an object each would be a third of what the garbage collector has to look at
+_NO_HEADERS: Headers = ()  # one for all: an object each would be a third of what the garbage collector has to look at
 
 
 class Block(NamedTuple):
@@ -140,7 +140,7 @@ def read_records(blocks: Sequence[Block], *, with_headers: bool) -> Records:
     has_headers = header_counts != 0
     if (fields.at > ends).any() or (header_counts < 0).any() or ((fields.at != ends) & ~has_headers).any():
         raise CorruptRecordException(f"records after offset {blocks[0].base_offset} are not as long as they say")
-    headers: list[Headers] = [NO_HEADERS] * len(starts)
+    headers: list[Headers] = [_NO_HEADERS] * len(starts)
     if with_headers:
         for place in has_headers.nonzero()[0].tolist():
             headers[place] = _headers(buffer, int(fields.at[place]), int(ends[place]), int(header_counts[place]))
@@ -161,10 +161,11 @@ def _stretches(blocks: Sequence[Block]) -> tuple[bytes, Numbers]:
     if not any(block.codec for block in blocks):
         return blocks[0].response, np.array([(block.begin, block.end) for block in blocks])
     pieces = [block.unpacked() for block in blocks]
-    if sum(map(len, pieces)) > _MOST_BYTES:
+    lengths = np.array([len(piece) for piece in pieces])
+    ends = lengths.cumsum()
+    if ends[-1] > _MOST_BYTES:
         raise CorruptRecordException(f"the records from {blocks[0].base_offset} on have more than {_MOST_BYTES} bytes")
-    ends = np.cumsum([len(piece) for piece in pieces])
-    return b"".join(pieces), np.stack([ends - [len(piece) for piece in pieces], ends], axis=1)
+    return b"".join(pieces), np.stack([ends - lengths, ends], axis=1)
 
 
 def _bounds(buffer: bytes, sizes: Numbers, stretches: Numbers) -> tuple[Numbers, Numbers]:

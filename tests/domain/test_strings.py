@@ -32,7 +32,17 @@ def test_it_is_the_list(made) -> None:  # type: ignore[no-untyped-def]  # noqa: 
     assert column[2:5] == SOME[2:5]
     assert column.take(np.array([4, 0])) == [b"\0", b"one"]
     assert column.nbytes == sum(len(string) for string in SOME if string)
-    assert join_strings([column, column[:0], column[3:]]) == SOME + SOME[3:]
+    (joined,) = join_strings([column, column[:0], column[3:]])
+    assert joined == SOME + SOME[3:]
+
+
+def test_what_columns_share_is_joined_once() -> None:
+    one, other = inside(SOME), inside([b"other", None])
+    firsts, lasts = join_strings([one[:3], other[:1]], [one[3:], other[1:], one[:1]])
+    assert firsts == [*SOME[:3], b"other"]
+    assert lasts == [*SOME[3:], None, *SOME[:1]]
+    assert firsts.buffer is lasts.buffer
+    assert len(firsts.buffer) == len(one.buffer) + len(other.buffer)
 
 
 @pytest.mark.parametrize("made", [Strings.of, inside])

@@ -30,9 +30,7 @@ SONG, SEMI = PollId("finale", "song"), PollId("finale", "semi")
 
 def batch(seed: int, size: int) -> RecordBatch:
     whole = batch_of(throw_log(Random(seed), size))
-    return RecordBatch.of(
-        "votes", PARTITION, whole.first_offset, whole.append_times, whole.keys, whole.values, whole.headers
-    )
+    return replace(whole, topic="votes", partition=PARTITION)
 
 
 def chunks(whole: RecordBatch, size: int) -> list[Chunk]:
