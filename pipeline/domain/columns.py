@@ -1,9 +1,9 @@
 """The values of a batch: its votes in columns, all else one by one.
 
 What a value is, ``record.decode`` alone says. This module makes use of how alike votes are: those that a publisher sends for
-one option differ in the vote's id, the voter's and the instant, and are the same bytes elsewhere. So values are laid below
-each other as rows; of those that equal each other outside of these three fields one is decoded, the *model*, and the others
-have their fields where it has them.
+one option differ in the vote's id, the voter's and the instant, and are the same bytes elsewhere. So one of them is decoded,
+the *model*; what is as long, and equals it outside of these three fields, has its fields where the model has them. Models
+are kept for the batches that follow.
 
 This is the same as to decode each of them. Where a vote has no backslash, each of its strings is what stands between
 two quotes, and a string of which characters are replaced by others that are neither quote nor backslash nor control is
@@ -14,42 +14,55 @@ characters of ids and digits are taken so; what has others, or is like no model,
 import secrets
 from binascii import unhexlify
 from collections import defaultdict
-from collections.abc import Iterable
-from functools import lru_cache
 from itertools import count
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
+from pipeline.domain.native import (
+    FLAG,
+    INT,
+    NOTHING,
+    NUMBER_TABLE,
+    NUMBERS,
+    OVERLAPPING_WORDS,
+    READ_BYTES,
+    READ_NUMBERS,
+    READ_WORDS,
+    TABLE,
+    WORD_TABLE,
+    loop,
+    part,
+)
 from pipeline.domain.record import VOTE_ID_BYTES, VOTER_CHARACTERS, Kind, Marker, Vote, decode, kind_of
-from pipeline.domain.rows import Flags, Places, Rows, by_two, in_each, rows_of
+from pipeline.domain.rows import Places, Rows, bytes_of, counted, rows_of
 from pipeline.domain.strings import Strings
 
-LEAST_ROWS = 48  # fewer are sooner decoded one by one
-LEAST_PER_KIND = 3  # and so are kinds of which, of one layout, fewer come
-LONGEST_ROW = 512  # bytes; a vote has some 250, and all rows have as many as the longest
-MOST_LAYOUTS = 16  # a layout of fewer than one of so many of the values that are left is not worth looking for
-MOST_FAILURES = 4  # to find one that is; then all that are left are decoded one by one
-MOST_STRAYS = 64  # values met while looking that are no model, such as markers
-MOST_MODELS = 4096  # at hand, of some 250 bytes each
+LONGEST = 512  # bytes of a value that is compared with models; a vote has some 250
+MOST_MODELS, MOST_LAYOUTS = 4096, 512  # at hand; then all are forgotten, and those that are needed learned again
+MOST_OF_LENGTH = 8  # layouts of values that are as long
+LEAST_PER_MODEL = 3  # values that are like one: else it was not worth its making
+MOST_UNLIKE = 64  # values decoded in vain for their likes; then all that are left are decoded one by one
 MOST_DIGITS = 15  # any number of so many is an instant
 MOST_INSTANT = 10**MOST_DIGITS - 1
 
+_FILLERS = (b"0", b"x", b"1")  # in place of what the three fields have
 _DASHES = (8, 13, 18, 23)  # in 01234567-89ab-cdef-0123-456789abcdef
-_DASH, _ZERO = np.frombuffer(b"-0", np.uint8)
-_FILLERS = np.frombuffer(b"0x1", np.uint8)  # in place of what the three fields have
-_NO_BYTE = 256
-# Of each two characters, the byte that they are in hexadecimal.
-_BYTES = by_two({digit: int(chr(digit), 16) for digit in b"0123456789abcdefABCDEF"}, bits=4, else_=_NO_BYTE)
-_IS_OF_VOTER = np.isin(np.arange(256), list(VOTER_CHARACTERS))
-_POWERS = 10 ** np.arange(MOST_DIGITS, dtype=np.int64)[::-1]
-# Odd, and others in each process, so that nobody can choose votes whose kinds have one hash: that would take time, no more.
-_KEYS = np.frombuffer(secrets.token_bytes(LONGEST_ROW + 8), np.uint64) | np.uint64(1)
-_HALF = np.uint64(32)
-BESIDE = 3  # bytes before and behind a field, by which most values of another layout are told at once
+VOTE_ID_SIZE = 36  # characters
+_DASH, _ZERO, _NIBBLE, _NO_DIGIT = np.uint8(ord("-")), np.uint8(ord("0")), np.uint8(4), np.uint8(0xF0)
+_DIGITS = np.full(256, _NO_DIGIT, np.uint8)
+for _character in b"0123456789abcdefABCDEF":
+    _DIGITS[_character] = int(chr(_character), 16)
+_IS_NOT_OF_VOTER = np.isin(np.arange(256), list(VOTER_CHARACTERS), invert=True).astype(np.uint8)
+_KEYS = np.frombuffer(secrets.token_bytes(LONGEST), np.uint64) | np.uint64(1)
 
-Characters = NDArray[np.uint8]  # a row for each value
+WORD = 8  # bytes that are looked at together
+MOST_WORDS = LONGEST // WORD
+_HALF = np.uint64(32)
+# What loops know of a layout: where its fields begin, how long those of them are that have no fixed length, how many words have
+# something beside the fields, and the next layout of values that are as long.
+_VOTE_ID, _VOTER_ID, _CAST_AT, _VOTER_SIZE, _CAST_AT_SIZE, _WORDS, _NEXT = range(7)
 
 
 class Columns(NamedTuple):
@@ -63,219 +76,361 @@ class Columns(NamedTuple):
     others: dict[int, Marker | None]  # what is no vote, by its place, in order; None: malformed
 
 
+class Field(NamedTuple):
+    """Where a field's text stands in a value."""
+
+    start: int
+    stop: int
+
+
 class Layout(NamedTuple):
-    """Where the three fields stand in a value in which votes differ."""
+    """Where the three fields stand in which votes differ."""
 
-    vote_id: slice
-    voter_id: slice
-    cast_at: slice
-
-
-class _Model(NamedTuple):
-    """A vote, as far as it is the same as others."""
-
-    kind: tuple[str, ...]
-    layout: Layout
-
-
-class _Piece(NamedTuple):
-    """Columns of some votes, at `places`."""
-
-    places: Places
-    vote_ids: Rows
-    voter_ids: NDArray[np.bytes_]
-    cast_at: NDArray[np.int64]
-    kind_of: NDArray[np.int64]
+    vote_id: Field
+    voter_id: Field
+    cast_at: Field
 
 
 def read_columns(values: Strings) -> Columns:
     """Decode the values of a batch."""
-    reading = _Reading(values)
+    reading = _Reading(values, _models_at_hand())
     reading.read()
     return reading.columns()
+
+
+class _Models:
+    """Votes that others are compared with: by the words that have something beside the fields, these masked out."""
+
+    def __init__(self) -> None:
+        self.kinds: list[tuple[str, ...]] = []  # of each model
+        self.widest = 1  # characters of a voter
+        self._layouts: dict[tuple[int, Layout], int] = {}
+        self.layouts = np.zeros((0, _NEXT + 1), np.int64)
+        self.first_layout = np.full(LONGEST + 1, -1)  # by the length of a value
+        self.places = np.zeros((0, MOST_WORDS), np.int64)  # of each layout's words
+        self.masks = np.zeros((0, MOST_WORDS), np.uint64)
+        self.words = np.zeros((0, MOST_WORDS), np.uint64)  # of each model
+        self.layout_of = np.zeros(MOST_MODELS, np.int64)
+        self.slots = np.full(2 * MOST_MODELS, -1)  # a hash table: the model; linear probing
+
+    def learn(self, value: bytes, vote: Vote) -> bool:
+        """Take a vote as a model. False: others cannot be told by it."""
+        layout = _layout_of(value, vote)
+        if layout is None or len(value) > LONGEST or self.is_full:
+            return False
+        filled = bytearray(value)
+        for field, filler in zip(layout, _FILLERS, strict=True):
+            filled[field.start : field.stop] = filler * (field.stop - field.start)
+        for dash in _DASHES:
+            filled[layout.vote_id.start + dash] = ord("-")
+        again = decode(bytes(filled))
+        if not isinstance(again, Vote) or kind_of(again) != kind_of(vote) or _layout_of(bytes(filled), again) != layout:
+            return False
+        number = self._number_of(len(value), layout)
+        if number is None:
+            return False
+        model = len(self.kinds)
+        if model == len(self.words):
+            self.words = np.concatenate([self.words, np.zeros((max(16, model), MOST_WORDS), np.uint64)])
+        self.layout_of[model] = number
+        if not _enter(words_of(value), model, number, *self.tables()):
+            return False  # it was there
+        self.kinds.append(kind_of(vote))
+        self.widest = max(self.widest, layout.voter_id.stop - layout.voter_id.start)
+        return True
+
+    @property
+    def is_full(self) -> bool:
+        """Whether nothing more can be learned."""
+        return len(self.kinds) == MOST_MODELS or len(self._layouts) == MOST_LAYOUTS
+
+    def tables(self) -> tuple[Any, Any, Any, Any, Any, Any, Any]:
+        """Give what loops look at."""
+        return self.layouts, self.places, self.masks, self.words, self.layout_of, self.slots, _KEYS
+
+    def _number_of(self, length: int, layout: Layout) -> int | None:
+        """Give the number of a layout of values of so many bytes; None: there are too many."""
+        number = self._layouts.get((length, layout))
+        if number is None:
+            if sum(each == length for each, _ in self._layouts) == MOST_OF_LENGTH:
+                return None
+            number = self._layouts[length, layout] = len(self._layouts)
+            places, masks = _beside(length, layout)
+            begins = [field.start for field in layout]
+            sizes = [field.stop - field.start for field in layout[1:]]
+            self.layouts = np.vstack([self.layouts, [*begins, *sizes, len(places), self.first_layout[length]]])
+            self.places = np.vstack([self.places, np.pad(places, (0, MOST_WORDS - len(places)))])
+            self.masks = np.vstack([self.masks, np.pad(masks, (0, MOST_WORDS - len(masks)))])
+            self.first_layout[length] = number
+        return number
+
+
+def _beside(length: int, layout: Layout) -> tuple[NDArray[np.int64], NDArray[np.uint64]]:
+    """Give the places of words that together have all of a value but its fields, and what of each word to look at."""
+    is_beside = np.full(length, 0xFF, np.uint8)
+    for field in layout:
+        is_beside[field.start : field.stop] = 0
+    places = np.array([*range(0, length - WORD, WORD), length - WORD])  # the last one goes over the one before
+    masks = np.array([is_beside[place : place + WORD] for place in places]).view(np.uint64).ravel()
+    return places[masks != 0], masks[masks != 0]
+
+
+def words_of(buffer: bytes) -> NDArray[np.uint64]:
+    """Look at a buffer as words, one from each of its bytes on."""
+    return np.ndarray((max(0, len(buffer) - WORD + 1),), np.uint64, buffer, strides=(1,))
+
+
+_models = _Models()
+
+
+def _models_at_hand() -> _Models:
+    global _models  # noqa: PLW0603  # a cache
+    if _models.is_full:
+        _models = _Models()
+    return _models
 
 
 class _Reading:
     """The working memory of it."""
 
-    def __init__(self, values: Strings) -> None:
-        self.values = values
-        self.kinds: defaultdict[tuple[str, ...], int] = defaultdict(count().__next__)
-        self.pieces: list[_Piece] = []
+    def __init__(self, values: Strings, models: _Models) -> None:
+        size = len(values)
+        self.values, self.models = values, models
+        self.buffer, self.words = np.frombuffer(values.buffer, np.uint8), words_of(values.buffer)
+        self.model_of = np.full(size, -1)
+        self.vote_ids = np.zeros((size, VOTE_ID_BYTES), np.uint8)
+        self.voter_ids = np.zeros(size, f"S{models.widest}")
+        self.cast_at = np.zeros(size, np.int64)
+        self.singles: list[tuple[int, Vote]] = []
         self.others: dict[int, Marker | None] = {}
 
     def read(self) -> None:
-        are_alone = self.values.lengths > LONGEST_ROW
-        places = (~are_alone).nonzero()[0]
-        are_alone[self.alike(places) if len(places) >= LEAST_ROWS else places] = True
-        self.one_by_one(are_alone.nonzero()[0].tolist())
+        unlike = self.alike(np.arange(len(self.values)))
+        some, in_vain = 1, 0
+        while len(unlike):
+            if in_vain >= MOST_UNLIKE:
+                some = len(unlike)
+            head, rest = unlike[:some], unlike[some:]
+            learned = self.one_by_one(head)
+            unlike = self.alike(rest) if learned else rest
+            if len(rest) - len(unlike) < LEAST_PER_MODEL * len(head):
+                in_vain += len(head)
+            some *= 2
 
     def alike(self, places: Places) -> Places:
-        """Read those of some values that are laid out as many others are. Give the places of the rest."""
-        values = self.values if len(places) == len(self.values) else self.values.take(places)
-        width = -(-max(0, int(values.lengths.max())) // 8) * 8
-        rows = values.rows(width + 8)
-        # A row ends with the value's length: else a value would equal one that has zeros at its end.
-        rows.view(np.int64)[:, -1] = values.lengths
-        rest, strays, failures = [], 0, 0
-        while len(places) and strays < MOST_STRAYS and failures < MOST_FAILURES:
-            model = _model(self.values[int(places[0])] or b"")
-            if model is None:
-                strays += 1
-                rest.append(places[:1])
-                places, rows = places[1:], rows[1:]
-                continue
-            are_like = _are_beside(rows, model.layout)
-            like = are_like.nonzero()[0]
-            if len(like) < max(LEAST_ROWS, len(rows) // MOST_LAYOUTS):
-                failures += 1
-                rest.append(places[like])
-            else:
-                are_read = self.laid_out(rows.take(like, axis=0), places[like], model.layout)
-                rest.append(places[like[~are_read]])
-            places, rows = places[~are_like], rows[~are_like]
-        return np.concatenate([*rest, places])
-
-    def laid_out(self, rows: Characters, places: Places, layout: Layout) -> Flags:
-        """Read votes of one layout. Tell which of the rows are such."""
-        vote_ids, are_ids = _vote_ids(rows[:, layout.vote_id])
-        voter_ids, are_voters = _voter_ids(rows[:, layout.voter_id])
-        cast_at, are_numbers = _numbers(rows[:, layout.cast_at])
-        kinds = self.kinds_of(rows, layout)
-        are_good = are_ids & are_voters & are_numbers & (kinds >= 0)
-        self.pieces.append(
-            _Piece(places[are_good], vote_ids[are_good], voter_ids[are_good], cast_at[are_good], kinds[are_good])
+        """Read what is like a model; give the places of the rest."""
+        models = self.models
+        if self.voter_ids.dtype.itemsize < models.widest:
+            self.voter_ids = self.voter_ids.astype(f"S{models.widest}")
+        _read_alike(
+            self.buffer,
+            self.words,
+            self.values.starts,
+            self.values.lengths,
+            places,
+            models.first_layout,
+            *models.tables(),
+            self.model_of,
+            self.vote_ids,
+            bytes_of(self.voter_ids),
+            self.cast_at,
         )
-        return are_good
+        return places[self.model_of.take(places) < 0]
 
-    def kinds_of(self, alike: Characters, layout: Layout) -> NDArray[np.int64]:
-        """Give the kind of each row, if it is a vote of this layout when its fields are good; else -1.
-
-        Writes over the fields: the same into all rows, so that those of one kind are equal.
-        """
-        for field, character in zip(layout, _FILLERS, strict=True):
-            alike[:, field] = character
-        alike[:, layout.vote_id][:, _DASHES] = _DASH
-        words = alike.view(np.uint64)
-        # A key's multiple keeps a word's low zeros, so its high bits are brought down first: else two words that differ in
-        # these alone could be chosen so that their differences make up for each other under any keys.
-        hashes = (words ^ (words >> _HALF)) @ _KEYS[: words.shape[1]]
-        leaders = _leaders(hashes)
-        firsts = (leaders == np.arange(len(leaders))).nonzero()[0]
-        kinds = np.full(len(words), -1)
-        if len(firsts) * LEAST_PER_KIND > len(words):
-            return kinds
-        for first in firsts.tolist():
-            model = _known_model(alike[first, : words[first, -1]].tobytes())
-            if model is not None and model.layout == layout:
-                kinds[first] = self.kinds[model.kind]
-        are_same = in_each(words == words.take(leaders, axis=0))
-        return np.where(are_same, kinds.take(leaders), -1)
-
-    def one_by_one(self, places: Iterable[int]) -> None:
-        """Read values by themselves."""
-        at: list[int] = []
-        votes: list[Vote] = []
-        for place in places:
-            record = decode(self.values[place] or b"")
+    def one_by_one(self, places: Places) -> int:
+        """Decode values by themselves, and learn from them; give how many models there are more."""
+        learned = 0
+        for place in places.tolist():
+            value = self.values[place] or b""
+            record = decode(value)
             if isinstance(record, Vote):
-                at.append(place)
-                votes.append(record)
+                self.singles.append((place, record))
+                learned += self.models.learn(value, record)
             else:
                 self.others[place] = record
-        self.pieces.append(
-            _Piece(
-                np.array(at, np.int64),
-                rows_of(unhexlify("".join([vote.vote_id for vote in votes]).replace("-", "")), VOTE_ID_BYTES),
-                np.array([vote.voter_id for vote in votes], np.bytes_),
-                np.array([vote.cast_at for vote in votes], np.int64),
-                np.array([self.kinds[kind_of(vote)] for vote in votes], np.int64),
-            )
-        )
+        return learned
 
     def columns(self) -> Columns:
-        """Put the pieces together."""
-        size = len(self.values)
-        whole = _Piece(
-            np.arange(size),
-            np.zeros(size, f"V{VOTE_ID_BYTES}"),
-            np.zeros(size, max((piece.voter_ids.dtype for piece in self.pieces), default=np.dtype("S1"))),
-            np.zeros(size, np.int64),
-            np.full(size, -1, np.int64),
+        """Put all together."""
+        kinds: defaultdict[tuple[str, ...], int] = defaultdict(count().__next__)
+        number_of = np.full(len(self.models.kinds) + 1, -1)  # the last one: of what is like no model
+        for model in counted(self.model_of[self.model_of >= 0])[0].tolist():
+            number_of[model] = kinds[self.models.kinds[model]]
+        kind_of_each = number_of.take(self.model_of)
+        voter_ids = self.voter_ids
+        if self.singles:
+            places, votes = zip(*self.singles, strict=True)
+            at = np.array(places)
+            names = np.array([vote.voter_id for vote in votes], np.bytes_)
+            voter_ids = voter_ids.astype(max(voter_ids.dtype, names.dtype))
+            voter_ids[at] = names
+            ids = unhexlify("".join([vote.vote_id for vote in votes]).replace("-", ""))
+            self.vote_ids[at] = np.frombuffer(ids, np.uint8).reshape(-1, VOTE_ID_BYTES)
+            self.cast_at[at] = [vote.cast_at for vote in votes]
+            kind_of_each[at] = [kinds[kind_of(vote)] for vote in votes]
+        return Columns(
+            rows_of(self.vote_ids.reshape(-1), VOTE_ID_BYTES),
+            voter_ids,
+            self.cast_at,
+            kind_of_each,
+            [Kind(*kind) for kind in kinds],
+            dict(sorted(self.others.items())),
         )
-        for piece in self.pieces:
-            for column, part in zip(whole[1:], piece[1:], strict=True):
-                column[piece.places] = part
-        return Columns(*whole[1:], [Kind(*kind) for kind in self.kinds], self.others)
 
 
-def _model(value: bytes) -> _Model | None:
-    """Decode a vote, and find where its fields stand. None: it is no vote, or they are not to be found."""
-    vote = decode(value)
-    if not isinstance(vote, Vote) or b"\\" in value:
+def _layout_of(value: bytes, vote: Vote) -> Layout | None:
+    """Find where a vote's fields stand. None: they are not to be found, or not to be told."""
+    if b"\\" in value or vote.cast_at > MOST_INSTANT:
         return None
     fields = (
         _find(value, b'"vote_id"', vote.vote_id.encode()),
         _find(value, b'"voter_id"', vote.voter_id.encode()),
         _find(value, b'"cast_at"', b"%d" % vote.cast_at),
     )
-    if None in fields or vote.cast_at > MOST_INSTANT:
-        return None
-    return _Model(kind_of(vote), Layout(*fields))  # type: ignore[arg-type]
+    return None if None in fields else Layout(*fields)  # type: ignore[arg-type]
 
 
-_known_model = lru_cache(maxsize=MOST_MODELS)(_model)  # of values whose fields are the same in all: they come again
-
-
-def _find(value: bytes, key: bytes, text: bytes) -> slice | None:
+def _find(value: bytes, key: bytes, text: bytes) -> Field | None:
     """Find the text of a field that a vote without backslashes has."""
     start = value.find(text, value.find(key))
     if start < 0 or value.count(key) != 1:  # it stands twice, or also in a part that is skipped
         return None
-    return slice(start, start + len(text))
+    return Field(start, start + len(text))
 
 
-def _are_beside(rows: Characters, layout: Layout) -> Flags:
-    """Tell of which rows the bytes beside the fields are those of the first one."""
-    beside = [
-        column
-        for field in layout
-        for column in (*range(field.start - BESIDE, field.start), *range(field.stop, field.stop + BESIDE))
-        if column < rows.shape[1]
-    ]
-    some = rows[:, beside]
-    return in_each(some == some[0])
+@part
+def _slot_of(
+    words: Any,
+    begin: int,
+    number: int,
+    seen: Any,
+    layouts: Any,
+    places: Any,
+    masks: Any,
+    models: Any,
+    layout_of: Any,
+    slots: Any,
+    keys: Any,
+) -> Any:
+    """Give where the model that a value of this layout is like stands, or else would; note the words that were seen.
+
+    Its hash is the sum of words multiplied by keys, so that nobody can choose votes that have one. A key's multiple keeps a
+    word's low zeros, so its high bits are brought down first: else two words that differ in these alone could be chosen so
+    that their differences make up for each other under any keys.
+    """
+    size = layouts[number, _WORDS]
+    total = np.uint64(0)
+    for word in range(size):
+        beside = words[begin + places[number, word]] & masks[number, word]
+        seen[word] = beside
+        total += (beside ^ beside >> _HALF) * keys[word]
+    slot = np.int64((total >> _HALF) & np.uint64(len(slots) - 1))
+    while slots[slot] >= 0:
+        model = slots[slot]
+        if layout_of[model] == number:
+            difference = np.uint64(0)
+            for word in range(size):
+                difference |= seen[word] ^ models[model, word]
+            if not difference:
+                break
+        slot = (slot + 1) & (len(slots) - 1)
+    return slot
 
 
-def _leaders(hashes: NDArray[np.uint64]) -> Places:
-    """Give for each the place of the first that equals it."""
-    short = hashes >> np.uint64(48)
-    first = np.empty(1 << 16, np.int64)
-    first[short[::-1]] = np.arange(len(hashes))[::-1]  # of those of one number the last that is written stays
-    leaders = first.take(short)
-    if np.array_equal(hashes.take(leaders), hashes):
-        return leaders
-    _, firsts, number_of = np.unique(hashes, return_index=True, return_inverse=True)  # many kinds, or a rare chance
-    return firsts.take(number_of)
+_TABLES = (NUMBER_TABLE, NUMBER_TABLE, WORD_TABLE, WORD_TABLE, NUMBERS, NUMBERS, READ_WORDS)
 
 
-def _vote_ids(texts: Characters) -> tuple[Rows, Flags]:
-    """Read UUIDs, and tell which are such."""
-    digits = np.ascontiguousarray(np.delete(texts, _DASHES, axis=1))
-    packed = _BYTES.take(digits.view(np.uint16))
-    are_good = in_each(texts[:, _DASHES] == _DASH) & in_each(packed < _NO_BYTE)
-    return packed.astype(np.uint8).view(f"V{VOTE_ID_BYTES}").ravel(), are_good
+@loop(FLAG, OVERLAPPING_WORDS, INT, INT, *_TABLES)
+def _enter(
+    words: Any,
+    model: int,
+    number: int,
+    layouts: Any,
+    places: Any,
+    masks: Any,
+    models: Any,
+    layout_of: Any,
+    slots: Any,
+    keys: Any,
+) -> bool:
+    """Enter a model into the tables. False: there is one like it."""
+    seen = models[model]
+    slot = _slot_of(words, 0, number, seen, layouts, places, masks, models, layout_of, slots, keys)
+    if slots[slot] >= 0:
+        return False
+    slots[slot] = model
+    return True
 
 
-def _voter_ids(texts: Characters) -> tuple[NDArray[np.bytes_], Flags]:
-    """Read voter ids, and tell which are such."""
-    return np.ascontiguousarray(texts).view(f"S{texts.shape[1]}").ravel(), in_each(_IS_OF_VOTER.take(texts))
+@part
+def _read_fields(text: Any, begin: int, number: int, layouts: Any, index: int, vote_ids: Any, voter_ids: Any) -> int:
+    """Read the fields of a vote of this layout; give its instant. -1: they have other characters than such fields."""
+    wrong, start = np.uint8(0), begin + layouts[number, _VOTE_ID]
+    for dash in _DASHES:
+        wrong |= text[start + dash] ^ _DASH
+    for byte in range(VOTE_ID_BYTES):
+        at = start + 2 * byte + (byte >= 4) + (byte >= 6) + (byte >= 8) + (byte >= 10)  # as many dashes are before it
+        high, low = _DIGITS[text[at]], _DIGITS[text[at + 1]]
+        wrong |= (high | low) & _NO_DIGIT
+        vote_ids[index, byte] = high << _NIBBLE | low
+    start, size = begin + layouts[number, _CAST_AT], layouts[number, _CAST_AT_SIZE]
+    wrong |= np.uint8(size > 1 and text[start] == _ZERO)
+    instant = 0
+    for place in range(size):
+        digit = text[start + place] - _ZERO
+        wrong |= np.uint8(digit > 9)
+        instant = 10 * instant + digit
+    start, size = begin + layouts[number, _VOTER_ID], layouts[number, _VOTER_SIZE]
+    for place in range(size):
+        wrong |= _IS_NOT_OF_VOTER[text[start + place]]
+    if not wrong:
+        for place in range(size):
+            voter_ids[index, place] = text[start + place]
+    return -1 if wrong else instant
 
 
-def _numbers(texts: Characters) -> tuple[NDArray[np.int64], Flags]:
-    """Read numbers of some digits, and tell which are such."""
-    digits = texts - _ZERO
-    are_good = in_each(digits <= 9)
-    if texts.shape[1] > 1:
-        are_good &= digits[:, 0] > 0
-    return digits.astype(np.int64) @ _POWERS[-texts.shape[1] :], are_good
+@loop(
+    NOTHING,
+    READ_BYTES,
+    OVERLAPPING_WORDS,
+    READ_NUMBERS,
+    READ_NUMBERS,
+    READ_NUMBERS,
+    NUMBERS,
+    *_TABLES,
+    NUMBERS,
+    TABLE,
+    TABLE,
+    NUMBERS,
+)
+def _read_alike(
+    text: Any,
+    words: Any,
+    starts: Any,
+    lengths: Any,
+    to_read: Any,
+    first_layout: Any,
+    layouts: Any,
+    places: Any,
+    masks: Any,
+    models: Any,
+    layout_of: Any,
+    slots: Any,
+    keys: Any,
+    model_of: Any,
+    vote_ids: Any,
+    voter_ids: Any,
+    cast_at: Any,
+) -> None:
+    """Read the values that are like a model, of some; note the model of each."""
+    seen = np.empty(MOST_WORDS, np.uint64)
+    for index in to_read:
+        number = first_layout[lengths[index]] if 0 < lengths[index] <= LONGEST else -1
+        while number >= 0:
+            slot = _slot_of(words, starts[index], number, seen, layouts, places, masks, models, layout_of, slots, keys)
+            if slots[slot] >= 0:
+                instant = _read_fields(text, starts[index], number, layouts, index, vote_ids, voter_ids)
+                if instant >= 0:
+                    model_of[index], cast_at[index] = slots[slot], instant
+                break
+            number = layouts[number, _NEXT]

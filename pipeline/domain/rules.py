@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from pipeline.domain.columns import Columns
 from pipeline.domain.outcome import Outcome
 from pipeline.domain.poll import NEVER, Poll, PollId
-from pipeline.domain.rows import Places, in_each
+from pipeline.domain.rows import Places
 from pipeline.domain.strings import Numbers, Strings
 
 MAX_AGE_MS = 60_000  # a vote cast longer than this before its append time is implausible
@@ -64,7 +64,7 @@ class Run:
         )
         age = self.append_times - self.cast_at
         refused = (
-            self._wrong_keys(),
+            ~self.keys.are(self.voter_ids),
             self.cast_at < opened_at.take(self.kind_of),
             ~is_option.take(self.kind_of),
             self.cast_at >= ends_at.take(self.kind_of),
@@ -74,11 +74,3 @@ class Run:
         for number in range(len(refused), 0, -1):  # an earlier rule is written over a later one
             refusals[refused[number - 1]] = number
         return refusals
-
-    def _wrong_keys(self) -> NDArray[np.bool_]:
-        width = self.voter_ids.dtype.itemsize
-        voters = self.voter_ids.view(np.uint8).reshape(-1, width)
-        are_wrong: NDArray[np.bool_] = self.keys.lengths != np.strings.str_len(self.voter_ids)
-        others = (~are_wrong).nonzero()[0]  # as long as a row at the most
-        are_wrong[others] = ~in_each(self.keys.take(others).rows(width) == voters[others])
-        return are_wrong

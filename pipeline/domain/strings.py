@@ -2,12 +2,13 @@
 
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import accumulate
-from typing import overload
+from typing import Any, overload
 
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.domain.rows import counted
+from pipeline.domain.native import FLAGS, NOTHING, READ_BYTES, READ_NUMBERS, READ_TABLE, loop
+from pipeline.domain.rows import Flags, bytes_of
 
 Numbers = NDArray[np.int64]
 
@@ -72,22 +73,29 @@ class Strings(Sequence[bytes | None]):
         """Give some of them, in another order if that is asked for."""
         return Strings(self.buffer, self.starts[places], self.lengths[places])
 
-    def rows(self, width: int) -> NDArray[np.uint8]:
-        """Lay them below each other, each at the begin of a row, with zeros behind it. No string is longer than `width`."""
-        size = len(self)
-        last = len(self.buffer) - width  # the last start from which on there is as much as a row has
-        if last < 0 or not width:
-            rows = np.array([string or b"" for string in self], f"S{max(1, width)}")
-            return rows.view(np.uint8).reshape(size, max(1, width))[:, :width]
-        everywhere = np.ndarray((last + 1,), f"V{width}", self.buffer, strides=(1,))
-        rows = everywhere[np.minimum(self.starts, last)].view(np.uint8).reshape(size, width)
-        for row in (self.starts > last).nonzero()[0].tolist():
-            rows[row] = np.frombuffer((self[row] or b"").ljust(width, b"\0"), np.uint8)
-        lengths = np.maximum(self.lengths, 0)
-        for length in counted(lengths)[0].tolist():  # of votes there are few
-            if length < width:
-                rows[lengths == length, length:] = 0
-        return rows
+    def are(self, texts: NDArray[np.bytes_]) -> Flags:
+        """Tell which of them are these texts, of which none has a zero."""
+        same = np.empty(len(self), np.bool_)
+        _are(np.frombuffer(self.buffer, np.uint8), self.starts, self.lengths, bytes_of(texts), same)
+        return same
+
+
+@loop(NOTHING, READ_BYTES, READ_NUMBERS, READ_NUMBERS, READ_TABLE, FLAGS)
+def _are(buffer: Any, starts: Any, lengths: Any, texts: Any, same: Any) -> None:
+    width = texts.shape[1]
+    for index in range(len(starts)):
+        start, length = starts[index], lengths[index]
+        is_same = (
+            0 <= length <= width
+            and (length == width or not texts[index, length])
+            and (length == 0 or texts[index, length - 1] != 0)
+        )
+        if is_same:
+            difference = np.uint8(0)
+            for place in range(length):
+                difference |= buffer[start + place] ^ texts[index, place]
+            is_same = not difference
+        same[index] = is_same
 
 
 def join_strings(*columns: Sequence[Strings]) -> list[Strings]:

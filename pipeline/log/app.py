@@ -8,6 +8,7 @@ from typing import Any
 import faust
 from faust.types import TP
 
+from pipeline.domain.native import compile_all
 from pipeline.log.connection import faust_options
 from pipeline.log.offsets import LogOffsets
 from pipeline.log.transport import BatchApp
@@ -94,6 +95,7 @@ async def run_app(app: BatchApp) -> None:
     Raises:
         BaseException: what stopped it, as it was raised.
     """
+    await asyncio.to_thread(compile_all)  # before a broker waits for this member of the group
     loop = asyncio.get_running_loop()
     worker = faust.Worker(
         app, loop=loop, override_logging=False, redirect_stdouts=False, quiet=True, blocking_timeout=0

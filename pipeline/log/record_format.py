@@ -10,17 +10,18 @@ So a record's offset is its place in the batch here, and numbers are read as Kaf
 
 import zlib
 from collections.abc import Callable, Mapping, Sequence
+from itertools import accumulate, pairwise
 from struct import Struct
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from aiokafka.codec import gzip_decode, lz4_decode, snappy_decode, zstd_decode
 from aiokafka.errors import CorruptRecordException
 from cramjam import DecompressionError
 from crc32c import crc32c
-from numpy.typing import NDArray
 
 from pipeline.domain.batch import Headers
+from pipeline.domain.native import INT, NUMBER_TABLE, READ_BYTES, loop, part
 from pipeline.domain.strings import Numbers, Strings
 
 # baseOffset, batchLength, partitionLeaderEpoch, magic, crc, attributes, lastOffsetDelta, baseTimestamp, maxTimestamp,
@@ -33,7 +34,11 @@ _CODEC, _LOG_APPEND_TIME, _TRANSACTIONAL, _CONTROL = 0x07, 0x08, 0x10, 0x20  # o
 _CODECS: Mapping[int, Callable[[bytes], bytes]] = {1: gzip_decode, 2: snappy_decode, 3: lz4_decode, 4: zstd_decode}
 _ONE = np.uint64(1)
 _INT_BYTES, _LONG_BYTES = 5, 10  # of a varint at the most
-_INT = 0xFFFFFFFF  # what is above is dropped
+_INT = 0xFFFFFFFF
+_LEAST_RECORD = 7  # bytes, of one that has nothing
+# What is read of each record.
+_TIME_DELTA, _KEY_START, _KEY_LENGTH, _VALUE_START, _VALUE_LENGTH, _HEADERS_START, _HEADER_COUNT, _END = range(8)
+_FIELDS = 8
 _MOST_BYTES = 1 << 30  # of the records of a fetch, unpacked
 
 _NO_HEADERS: Headers = ()  # one for all: an object each would be a third of what the garbage collector has to look at
@@ -124,134 +129,109 @@ def read_records(blocks: Sequence[Block], *, with_headers: bool) -> Records:
     Raises:
         CorruptRecordException: a record is not what the format says.
     """
-    sizes = np.array([block.size for block in blocks])
-    if (sizes < 0).any():
-        raise CorruptRecordException("a record batch has less than no records")
     buffer, stretches = _stretches(blocks)
-    starts, ends = _bounds(buffer, sizes, stretches)
-    block_of = np.arange(len(blocks)).repeat(sizes)
-    fields = _Fields(buffer, starts)
-    fields.varints()  # the record's length, which `_bounds` read
-    fields.at += 1  # attributes, of which none is in use
-    time_deltas = fields.varints(_LONG_BYTES)
-    fields.varints()  # the offset's delta
-    keys, values = fields.strings(), fields.strings()
-    header_counts = fields.varints()
-    has_headers = header_counts != 0
-    if (fields.at > ends).any() or (header_counts < 0).any() or ((fields.at != ends) & ~has_headers).any():
-        raise CorruptRecordException(f"records after offset {blocks[0].base_offset} are not as long as they say")
-    headers: list[Headers] = [_NO_HEADERS] * len(starts)
-    if with_headers:
-        for place in has_headers.nonzero()[0].tolist():
-            headers[place] = _headers(buffer, int(fields.at[place]), int(ends[place]), int(header_counts[place]))
-    by_log = np.array([block.attributes & _LOG_APPEND_TIME for block in blocks], np.bool_)
-    base_ms, max_ms = (
-        np.array(times, np.int64) for times in zip(*((b.base_ms, b.max_ms) for b in blocks), strict=True)
+    for block, (begin, end) in zip(blocks, stretches, strict=True):
+        if not 0 <= block.size <= (end - begin) // _LEAST_RECORD:
+            raise CorruptRecordException(
+                f"the record batch at {block.base_offset} has {end - begin} bytes of {block.size} records"
+            )
+    size = sum(block.size for block in blocks)
+    content, fields, times = (
+        np.frombuffer(buffer, np.uint8),
+        np.empty((_FIELDS, size), np.int64),
+        np.empty(size, np.int64),
     )
+    first = 0
+    for block, (begin, end) in zip(blocks, stretches, strict=True):
+        place = _walk(content, begin, end, first, block.size, fields)
+        if place >= 0:
+            raise CorruptRecordException(f"the record at {block.base_offset + place} is not as long as it says")
+        of_block = slice(first, first + block.size)
+        is_by_log = block.attributes & _LOG_APPEND_TIME
+        times[of_block] = block.max_ms if is_by_log else block.base_ms + fields[_TIME_DELTA, of_block]
+        first += block.size
+    headers: list[Headers] = [_NO_HEADERS] * size
+    if with_headers:
+        for index in fields[_HEADER_COUNT].nonzero()[0].tolist():
+            at, end, count = fields[[_HEADERS_START, _END, _HEADER_COUNT], index].tolist()
+            headers[index] = _headers(buffer, at, end, count)
     return Records(
-        np.where(by_log[block_of], max_ms[block_of], base_ms[block_of] + time_deltas),
-        keys,
-        values,
+        times,
+        Strings(buffer, fields[_KEY_START], fields[_KEY_LENGTH]),
+        Strings(buffer, fields[_VALUE_START], fields[_VALUE_LENGTH]),
         headers,
     )
 
 
-def _stretches(blocks: Sequence[Block]) -> tuple[bytes, Numbers]:
+def _stretches(blocks: Sequence[Block]) -> tuple[bytes, list[tuple[int, int]]]:
     """Give a buffer, and where in it the records of each block begin and end."""
     if not any(block.codec for block in blocks):
-        return blocks[0].response, np.array([(block.begin, block.end) for block in blocks])
+        return blocks[0].response, [(block.begin, block.end) for block in blocks]
     pieces = [block.unpacked() for block in blocks]
-    lengths = np.array([len(piece) for piece in pieces])
-    ends = lengths.cumsum()
+    ends = list(accumulate(map(len, pieces), initial=0))
     if ends[-1] > _MOST_BYTES:
         raise CorruptRecordException(f"the records from {blocks[0].base_offset} on have more than {_MOST_BYTES} bytes")
-    return b"".join(pieces), np.stack([ends - lengths, ends], axis=1)
+    return b"".join(pieces), list(pairwise(ends))
 
 
-def _bounds(buffer: bytes, sizes: Numbers, stretches: Numbers) -> tuple[Numbers, Numbers]:
-    """Find where each record starts and ends: by a guess that is proven, else from one to the next."""
-    guess = _guess(buffer, sizes, stretches)
-    return guess if guess is not None else _one_by_one(buffer, sizes, stretches)
+@part
+def _raw(content: Any, at: int, end: int, most_bytes: int) -> tuple[Any, int]:
+    """Read a varint that ends before `end`; give it, and where the next field begins: behind `end` if it does not."""
+    value, shift = np.uint64(0), np.uint64(0)
+    for place in range(at, min(end, at + most_bytes)):
+        byte = np.uint64(content[place])
+        value |= (byte & np.uint64(127)) << shift
+        shift += np.uint64(7)
+        if byte < np.uint64(128):
+            return value, place + 1
+    return np.uint64(0), end + 1
 
 
-def _guess(buffer: bytes, sizes: Numbers, stretches: Numbers) -> tuple[Numbers, Numbers] | None:
-    """Look for what most records begin with: a length of two bytes, and a 0.
-
-    It is right if as many are found as there are, the first one where the block begins, and each next one where the
-    length of the one before says so. None: it is not.
-    """
-    content = np.frombuffer(buffer, np.uint8)
-    zeros = (content[2:] == 0).nonzero()[0]
-    starts = zeros[(content[zeros] > 127) & (content[zeros + 1] < 128)]
-    begins, block_ends = stretches.T
-    block_of = np.searchsorted(begins, starts, side="right") - 1
-    is_inside = (block_of >= 0) & (starts < block_ends[block_of])
-    starts, block_of = starts[is_inside], block_of[is_inside]
-    if not len(starts) or not np.array_equal(np.bincount(block_of, minlength=len(sizes)), sizes):
-        return None
-    ends = starts + 2 + ((content[starts] & 127 | content[starts + 1].astype(np.int64) << 7) >> 1)
-    goes_on = block_of[1:] == block_of[:-1]
-    firsts, lasts = np.append(True, ~goes_on), np.append(~goes_on, True)
-    is_right = (
-        np.array_equal(starts[firsts], begins[sizes > 0])
-        and np.array_equal(ends[lasts], block_ends[sizes > 0])
-        and np.array_equal(ends[:-1][goes_on], starts[1:][goes_on])
-    )
-    return (starts, ends) if is_right else None
+@part
+def _int(content: Any, at: int, end: int) -> Any:
+    """Read a number of 32 bits; what is above them is dropped."""
+    value, at = _raw(content, at, end, _INT_BYTES)
+    value &= np.uint64(_INT)
+    return np.int64(value >> _ONE) ^ -np.int64(value & _ONE), at
 
 
-def _one_by_one(buffer: bytes, sizes: Numbers, stretches: Numbers) -> tuple[Numbers, Numbers]:
-    starts: list[int] = []
-    ends: list[int] = []
-    try:
-        for size, (at, block_end) in zip(sizes.tolist(), stretches.tolist(), strict=True):
-            end = at
-            for _ in range(size):
-                starts.append(end)
-                length, end = _varint(buffer, end)
-                if length < 0:
-                    raise CorruptRecordException("a record has a negative length")
-                end += length
-                ends.append(end)
-            if end != block_end:
-                raise CorruptRecordException(f"{size} records have {end - at} bytes, their batch has {block_end - at}")
-    except IndexError:
-        raise CorruptRecordException("a record ends behind its batch") from None
-    return np.array(starts, np.int64), np.array(ends, np.int64)
+@part
+def _number(content: Any, at: int, end: int, most_bytes: int) -> Any:
+    value, at = _raw(content, at, end, most_bytes)
+    return np.int64(value >> _ONE) ^ -np.int64(value & _ONE), at
 
 
-class _Fields:
-    """Fields of many records, one after the other. `at` is where each record's next field begins."""
-
-    def __init__(self, buffer: bytes, at: Numbers) -> None:
-        self.buffer, self.at = buffer, at.copy()
-        self._bytes: NDArray[np.uint8] = np.frombuffer(buffer, np.uint8)
-
-    def varints(self, most_bytes: int = _INT_BYTES) -> Numbers:
-        """Read a number of each, an int if it has 5 bytes at the most, else a long."""
-        byte = self._bytes.take(self.at, mode="clip")  # what lies behind the end is found when all has been read
-        value = (byte & 127).astype(np.uint64)
-        self.at += 1
-        goes_on = byte > 127
-        shift = 7
-        while goes_on.any():
-            if shift >= 7 * most_bytes:
-                raise CorruptRecordException("a record has a number that does not end")
-            byte = np.where(goes_on, self._bytes.take(self.at, mode="clip"), 0)
-            value |= (byte & 127).astype(np.uint64) << np.uint64(shift)
-            self.at += goes_on
-            goes_on = byte > 127
-            shift += 7
-        if most_bytes == _INT_BYTES:
-            value &= np.uint64(_INT)
-        return (value >> _ONE).astype(np.int64) ^ -(value & _ONE).astype(np.int64)
-
-    def strings(self) -> Strings:
-        """Read a string of each: its length, less than 0 for none, and its bytes."""
-        lengths = np.maximum(self.varints(), -1)
-        found = Strings(self.buffer, self.at.copy(), lengths)
-        self.at += np.maximum(lengths, 0)
-        return found
+@loop(INT, READ_BYTES, INT, INT, INT, INT, NUMBER_TABLE)
+def _walk(content: Any, begin: int, end: int, first: int, size: int, fields: Any) -> int:
+    """Read the records of a block into columns, from the first on. Give which is wrong (`size`: their end); -1: none."""
+    at = begin
+    for index in range(first, first + size):
+        length, at = _int(content, at, end)
+        record_end = at + length
+        if length < 0 or record_end > end:
+            return index - first
+        at += 1  # attributes, of which none is in use
+        time_delta, at = _number(content, at, record_end, _LONG_BYTES)
+        _, at = _int(content, at, record_end)  # the offset's delta
+        key_length, at = _int(content, at, record_end)
+        key_start, key_length = at, max(key_length, -1)
+        at += max(key_length, 0)
+        value_length, at = _int(content, at, record_end)
+        value_start, value_length = at, max(value_length, -1)
+        at += max(value_length, 0)
+        header_count, at = _int(content, at, record_end)
+        if header_count < 0 or at > record_end or (not header_count and at < record_end):
+            return index - first
+        fields[_TIME_DELTA, index] = time_delta
+        fields[_KEY_START, index] = key_start
+        fields[_KEY_LENGTH, index] = key_length
+        fields[_VALUE_START, index] = value_start
+        fields[_VALUE_LENGTH, index] = value_length
+        fields[_HEADERS_START, index] = at
+        fields[_HEADER_COUNT, index] = header_count
+        fields[_END, index] = record_end
+        at = record_end
+    return -1 if at == end else size
 
 
 def _headers(buffer: bytes, at: int, end: int, count: int) -> Headers:

@@ -87,7 +87,7 @@ def decoded(monkeypatch: pytest.MonkeyPatch) -> list[bytes | None]:
         return record.decode(value)
 
     monkeypatch.setattr(columns, "decode", noted)
-    columns._known_model.cache_clear()
+    monkeypatch.setattr(columns, "_models", columns._Models())
     return values
 
 
@@ -225,6 +225,7 @@ def test_what_only_differs_in_its_end(end: bytes) -> None:
 
 
 def test_kinds_that_have_one_hash(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(columns, "_models", columns._Models())
     monkeypatch.setattr(columns, "_KEYS", np.zeros_like(columns._KEYS))
     values: list[bytes | None] = [*crowd(Random(1), 1000)]
     assert records_in(values) == alone(values)
@@ -233,7 +234,7 @@ def test_kinds_that_have_one_hash(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_the_longest_rows() -> None:
     random = Random(1)
     values: list[bytes | None] = []
-    for length in (columns.LONGEST_ROW - 1, columns.LONGEST_ROW, columns.LONGEST_ROW + 1):
+    for length in (columns.LONGEST - 1, columns.LONGEST, columns.LONGEST + 1):
         short = json.dumps(thrown(random, more="")).encode()
         more = b"x" * (length - len(short))
         values += [json.dumps(thrown(random, more=more.decode())).encode() for _ in range(100)]

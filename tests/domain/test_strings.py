@@ -46,14 +46,12 @@ def test_what_columns_share_is_joined_once() -> None:
 
 
 @pytest.mark.parametrize("made", [Strings.of, inside])
-@pytest.mark.parametrize("more", [0, 1, 50])
-def test_rows_are_the_strings_and_zeros(made, more: int) -> None:  # type: ignore[no-untyped-def]  # noqa: ANN001
-    chosen = random.Random(more)
-    strings: list[bytes | None] = [
-        chosen.choice([None, b"\xff" * 7, chosen.randbytes(chosen.randrange(20))]) for _ in range(300)
+def test_they_are_texts_or_not(made) -> None:  # type: ignore[no-untyped-def]  # noqa: ANN001
+    chosen = random.Random(1)
+    texts = [chosen.choice([b"", b"ab", b"abc", b"abd", b"ab" * 9, b"ac" * 9]) for _ in range(300)]
+    strings = [
+        chosen.choice([text, text, text[:-1], text + b"\0", text + b"d" * 30, b"abc", b"\0", None]) for text in texts
     ]
-    for some in (strings, SOME, SOME[1:3], []):
-        width = max((len(string or b"") for string in some), default=0) + more
-        rows = made(some).rows(width)
-        assert rows.shape == (len(some), width)
-        assert [row.tobytes() for row in rows] == [(string or b"").ljust(width, b"\0") for string in some]
+    for size in (0, 1, 300):
+        expected = [string == text for string, text in zip(strings[:size], texts[:size], strict=True)]
+        assert made(strings[:size]).are(np.array(texts[:size], np.bytes_)).tolist() == expected

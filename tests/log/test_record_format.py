@@ -11,7 +11,6 @@ from aiokafka.record.default_records import DefaultRecordBatchBuilder
 from aiokafka.record.memory_records import MemoryRecords
 from crc32c import crc32c
 
-from pipeline.log import record_format
 from pipeline.log.fetched import KeptRecords
 from pipeline.log.record_format import Records, blocks_of, read_records
 
@@ -92,13 +91,6 @@ def test_it_reads_what_aiokafka_reads(seed: int) -> None:
     )
     cut_off = response + block(votes(9))[: chosen.choice([0, 1, 60, 61, 80])]
     assert of_lists(read_records(blocks_of(cut_off), with_headers=True)) == by_aiokafka(response)
-
-
-@pytest.mark.parametrize("headers", [[], [("trace", b"1")]])
-def test_votes_are_found_by_the_guess(headers: list[tuple[str, bytes | None]], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(record_format, "_one_by_one", None)  # not asked
-    response = block(votes(500, headers), 5) + block(votes(1, headers), 505) + block(votes(200, headers), 506)
-    assert of_lists(read_records(blocks_of(response), with_headers=True)) == by_aiokafka(response)
 
 
 def test_headers_are_read_only_if_asked_for() -> None:
