@@ -36,6 +36,7 @@ MAX_LOAD = 0.8  # of the places
 GROWTH = 1.5
 LEAST_PLACES = 64
 SPARE = 256  # places behind the last that a hash points to, for what finds all taken up to there
+AT_ONCE = 64  # rows that are fetched from memory together
 MAX_WIDTH = 56  # bytes of a row
 MOST_BINS = 1 << 16  # to count in; numbers that go higher are sorted, which takes ten times as long
 
@@ -147,9 +148,19 @@ def _tag(hash_: Any) -> Any:
 
 
 @part
-def _place(rows: Any, index: int, keys: Any, homes: int, table: Any, tags: Any) -> Any:
+def _fetch(rows: Any, first: int, size: int, keys: Any, homes: int, table: Any, tags: Any, hashes: Any) -> Any:
+    """Hash some rows, and look at where they belong. Those places are mostly far away: so they come all at once, not in turn."""
+    sight = np.uint8(0)
+    for index in range(size):
+        hashes[index] = _hash(rows, first + index, keys)
+        home = _home(hashes[index], homes)
+        sight |= tags[home] | table[home, 0]
+    return sight
+
+
+@part
+def _place(rows: Any, index: int, hash_: Any, homes: int, table: Any, tags: Any) -> Any:
     """Give where a row stands, or else the free place where it would."""
-    hash_ = _hash(rows, index, keys)
     at, tag = _home(hash_, homes), _tag(hash_)
     while tags[at]:
         if tags[at] == tag:
@@ -165,23 +176,32 @@ def _place(rows: Any, index: int, keys: Any, homes: int, table: Any, tags: Any) 
 @loop(INT, READ_TABLE, READ_WORDS, INT, TABLE, BYTES, NUMBERS, FLAGS)
 def _add(rows: Any, keys: Any, homes: int, table: Any, tags: Any, places: Any, added: Any) -> int:
     """Add rows; say where they stand. Gives how many it got through: less than all if the table ends before."""
-    for index in range(len(rows)):
-        at = _place(rows, index, keys, homes, table, tags)
-        if not tags[at]:
-            if at + 1 == len(tags):
-                return index
-            tags[at] = _tag(_hash(rows, index, keys))
-            for byte in range(rows.shape[1]):
-                table[at, byte] = rows[index, byte]
-            added[index] = True
-        places[index] = at
+    hashes = np.empty(AT_ONCE, np.uint64)
+    for first in range(0, len(rows), AT_ONCE):
+        size = min(AT_ONCE, len(rows) - first)
+        places[first] = _fetch(rows, first, size, keys, homes, table, tags, hashes)
+        for index in range(first, first + size):
+            hash_ = hashes[index - first]
+            at = _place(rows, index, hash_, homes, table, tags)
+            if not tags[at]:
+                if at + 1 == len(tags):
+                    return index
+                tags[at] = _tag(hash_)
+                for byte in range(rows.shape[1]):
+                    table[at, byte] = rows[index, byte]
+                added[index] = True
+            places[index] = at
     return len(rows)
 
 
 @loop(NOTHING, READ_TABLE, READ_WORDS, INT, TABLE, BYTES, FLAGS)
 def _find(rows: Any, keys: Any, homes: int, table: Any, tags: Any, found: Any) -> None:
-    for index in range(len(rows)):
-        found[index] = tags[_place(rows, index, keys, homes, table, tags)] != 0
+    hashes = np.empty(AT_ONCE, np.uint64)
+    for first in range(0, len(rows), AT_ONCE):
+        size = min(AT_ONCE, len(rows) - first)
+        found[first] = _fetch(rows, first, size, keys, homes, table, tags, hashes) != 0
+        for index in range(first, first + size):
+            found[index] = tags[_place(rows, index, hashes[index - first], homes, table, tags)] != 0
 
 
 @loop(FLAG, TABLE, BYTES, COUNTS, READ_WORDS, INT, TABLE, BYTES, COUNTS)
@@ -189,9 +209,16 @@ def _move(
     rows: Any, old_tags: Any, numbers: Any, keys: Any, homes: int, table: Any, tags: Any, new_numbers: Any
 ) -> bool:
     """Put all rows of a table into a larger one. False: that ends before."""
-    for index in range(len(rows)):
-        if old_tags[index]:
-            at = _home(_hash(rows, index, keys), homes)
+    taken, hashes = np.empty(AT_ONCE + 1, np.int64), np.empty(AT_ONCE, np.uint64)
+    for first in range(0, len(rows), AT_ONCE):
+        size = 0
+        for index in range(first, min(first + AT_ONCE, len(rows))):
+            taken[size] = index
+            size += old_tags[index] != 0  # half of them are, in no order: a branch would be guessed wrong every other time
+        for number in range(size):
+            hashes[number] = _hash(rows, taken[number], keys)
+        for number in range(size):
+            index, at = taken[number], _home(hashes[number], homes)
             while tags[at]:
                 at += 1
             if at + 1 == len(tags):
