@@ -8,7 +8,7 @@ import msgspec
 import typer
 
 from pipeline.cli.context import command, console, poll_id, read_result, settings
-from pipeline.cli.polls import FOLDED_S, Poll, Show, Wait, send
+from pipeline.cli.polls import FOLDED_S, Poll, Show, Wait, app, send
 from pipeline.domain import control
 from pipeline.domain.poll import PollId
 from pipeline.domain.record import VotesReinstated, VotesVoided
@@ -24,6 +24,7 @@ Many = list[str] | None
 T = TypeVar("T")
 
 
+@app.command()
 @command
 async def void(  # noqa: PLR0913, PLR0917  # options of a command
     show: Show,
@@ -69,6 +70,7 @@ async def void(  # noqa: PLR0913, PLR0917  # options of a command
     )
 
 
+@app.command()
 @command
 async def reinstate(  # noqa: PLR0913, PLR0917  # options of a command
     show: Show, poll: Poll, name: VoidName, reason: ReasonText, author: AuthorText, wait: Wait = True

@@ -149,7 +149,7 @@ def _tag(hash_: Any) -> Any:
 
 @part
 def _fetch(rows: Any, first: int, size: int, keys: Any, homes: int, table: Any, tags: Any, hashes: Any) -> Any:
-    """Hash some rows, and look at where they belong. Those places are mostly far away: so they come all at once, not in turn."""
+    """Hash some rows, and look at where they belong: what is far away in memory comes all at once so, not in turn."""
     sight = np.uint8(0)
     for index in range(size):
         hashes[index] = _hash(rows, first + index, keys)
@@ -214,7 +214,9 @@ def _move(
         size = 0
         for index in range(first, min(first + AT_ONCE, len(rows))):
             taken[size] = index
-            size += old_tags[index] != 0  # half of them are, in no order: a branch would be guessed wrong every other time
+            size += (
+                old_tags[index] != 0
+            )  # half of them are, in no order: a branch would be guessed wrong every other time
         for number in range(size):
             hashes[number] = _hash(rows, taken[number], keys)
         for number in range(size):
