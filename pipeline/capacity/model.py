@@ -58,7 +58,7 @@ class Forecast:
     staleness_s: float  # how old what the air shows is at worst
     drained_s: float  # from the end of the peak until nothing waits; infinite: it never ends
     ledger_bytes_per_shard: float
-    remembered_bytes_per_worker: float  # beside some 150 MB of its own
+    remembered_bytes_per_worker: float  # beside some 350 MB of its own
     log_bytes: float  # of this peak
 
     @property

@@ -216,7 +216,7 @@ def _pack(voter_ids: Any, packed: Any) -> None:
         for byte in range(packed.shape[1] - 1, -1, -1):
             while number < 8 and at >= 0:
                 at -= 1
-                bits |= (_BITS[voter_ids[index, at]] if at >= 0 else 1) << number
+                bits |= np.int64(_BITS[voter_ids[index, at]] if at >= 0 else 1) << number
                 number += 6
             packed[index, byte] = bits & 255
             bits >>= 8

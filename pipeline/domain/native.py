@@ -70,7 +70,10 @@ def part(function: Callable[P, T]) -> Callable[P, T]:
     return function
 
 
-def compile_all() -> None:
-    """Compile all loops of the modules that were imported, so that none is when votes come: that takes seconds, once."""
-    for each in _loops:
-        each.compile()
+def compile_all() -> tuple[int, int]:
+    """Compile all loops of the modules that were imported, so that none is when votes come: that takes seconds, once.
+
+    Give how many there are, and how many of them were found in the cache.
+    """
+    made: list[Any] = [each.compile() for each in _loops]
+    return len(made), sum(bool(each.stats.cache_hits) for each in made)

@@ -9,6 +9,7 @@ import threading
 import tomllib
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, HTTPServer
+from pathlib import Path
 
 import pytest
 
@@ -108,6 +109,34 @@ def test_compose_runs_the_version_of_the_package() -> None:
     version = re.search(r'^version = "(.+)"$', project, re.MULTILINE)
     assert version is not None
     assert {service["image"] for service in OURS.values()} == {f"airtally:{version[1]}"}
+
+
+def test_it_starts_with_loops_that_are_compiled(tmp_path: Path) -> None:
+    """As it is built and started, but for the folders."""
+    (building,) = [rest for rest in arguments("RUN") if "NUMBA_CACHE_DIR" in rest]
+    assignments, _, built_by = building.partition(" /opt/airtally/bin/python ")
+    variables = dict(each.split("=", 1) for each in assignments.split())
+    at_run_time = dict(each.split("=", 1) for each in shlex.split(" ".join(arguments("ENV"))))
+    assert variables.pop("NUMBA_CACHE_DIR") == at_run_time["COMPILED_LOOPS"]
+    assert variables.items() <= at_run_time.items(), "for the same processor"
+    assert at_run_time["NUMBA_CACHE_DIR"].startswith("/tmp/")
+    assert arguments("ENTRYPOINT") == ['["/opt/airtally/start.sh"]']
+
+    env = {**os.environ, **variables, "NUMBA_CACHE_DIR": str(tmp_path / "image")}
+    command = [sys.executable, *shlex.split(built_by)]
+    built = subprocess.run(command, cwd=ROOT, env=env, capture_output=True, text=True, timeout=110, check=True)
+    loops, found = re.findall(r"\d+", built.stdout)
+    assert int(loops) > 5
+    assert found == "0"
+
+    (tmp_path / "airtally").write_text(f"#!/bin/sh\nexec {shlex.join(command)}\n")
+    (tmp_path / "airtally").chmod(0o755)
+    env |= {"COMPILED_LOOPS": str(tmp_path / "image"), "NUMBA_CACHE_DIR": str(tmp_path / "run")}
+    env["PATH"] = f"{tmp_path}:{env['PATH']}"
+    started = subprocess.run(
+        [ROOT / "deploy" / "start.sh"], cwd=ROOT, env=env, capture_output=True, text=True, timeout=60, check=True
+    )
+    assert re.findall(r"\d+", started.stdout) == [loops, loops], started.stderr
 
 
 class _Health(BaseHTTPRequestHandler):
