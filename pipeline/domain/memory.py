@@ -212,15 +212,14 @@ def _pack(voter_ids: Any, packed: Any) -> None:
         length = voter_ids.shape[1]
         while length and not voter_ids[index, length - 1]:
             length -= 1
-        bits, number, at = 0, 0, length  # those that are not written yet, and how many
+        bits, number, at = np.int64(0), 0, length  # those that are not written yet, and how many
         for byte in range(packed.shape[1] - 1, -1, -1):
             while number < 8 and at >= 0:
                 at -= 1
                 bits |= np.int64(_BITS[voter_ids[index, at]] if at >= 0 else 1) << number
                 number += 6
             packed[index, byte] = bits & 255
-            bits >>= 8
-            number -= 8
+            bits, number = bits >> 8, number - 8
 
 
 @loop(NOTHING, NUMBERS, INT, COUNTS, COUNTS, FLAGS)
