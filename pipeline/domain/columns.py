@@ -205,17 +205,17 @@ class _Reading:
         self.others: dict[int, Marker | None] = {}
 
     def read(self) -> None:
+        """Decode some of those that are like no model, and see which of the rest are like these; of ever more at a time."""
         unlike = self.alike(np.arange(len(self.values)))
         some, in_vain = 1, 0
-        while len(unlike):
-            if in_vain >= MOST_UNLIKE:
-                some = len(unlike)
+        while len(unlike) and in_vain < MOST_UNLIKE:
             head, rest = unlike[:some], unlike[some:]
-            learned = self.one_by_one(head)
+            learned = sum(self.models.learn(*vote) for vote in self.one_by_one(head))
             unlike = self.alike(rest) if learned else rest
             if len(rest) - len(unlike) < LEAST_PER_MODEL * len(head):
                 in_vain += len(head)
             some *= 2
+        self.one_by_one(unlike)
 
     def alike(self, places: Places) -> Places:
         """Read what is like a model; give the places of the rest."""
@@ -237,18 +237,18 @@ class _Reading:
         )
         return places[self.model_of.take(places) < 0]
 
-    def one_by_one(self, places: Places) -> int:
-        """Decode values by themselves, and learn from them; give how many models there are more."""
-        learned = 0
+    def one_by_one(self, places: Places) -> list[tuple[bytes, Vote]]:
+        """Decode values by themselves; give the votes, each with its value."""
+        votes = []
         for place in places.tolist():
             value = self.values[place] or b""
             record = decode(value)
             if isinstance(record, Vote):
                 self.singles.append((place, record))
-                learned += self.models.learn(value, record)
+                votes.append((value, record))
             else:
                 self.others[place] = record
-        return learned
+        return votes
 
     def columns(self) -> Columns:
         """Put all together."""

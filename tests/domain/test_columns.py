@@ -250,3 +250,33 @@ def test_votes_that_are_all_unlike() -> None:
     values += [json.dumps(thrown(random, option_id="o" * random.randrange(1, 64))).encode() for _ in range(1500)]
     random.shuffle(values)
     assert records_in(values) == alone(values)
+
+
+def test_models_that_are_too_many_are_forgotten(monkeypatch: pytest.MonkeyPatch, decoded: list[bytes | None]) -> None:
+    for name, most in (("MOST_MODELS", 8), ("MOST_LAYOUTS", 6), ("MOST_OF_LENGTH", 2)):
+        monkeypatch.setattr(columns, name, most)
+    monkeypatch.setattr(columns, "_models", columns._Models())
+    random = Random(1)
+    seen = set()
+    for number in range(30):
+        keys = list(ORDINARY)
+        random.shuffle(keys)  # layouts of one length
+        options = [f"option-{number + more}" + "x" * (number % 7) for more in range(3)]
+        values: list[bytes | None] = []
+        for _ in range(90):
+            vote = thrown(random, option_id=random.choice(options))
+            values.append(json.dumps({key: vote[key] for key in keys}, separators=(",", ":")).encode())
+        assert records_in(values) == alone(values)
+        seen.add(id(columns._models))
+    assert len(seen) > 3
+    assert len(decoded) > 90
+
+
+@pytest.mark.usefixtures("decoded")
+def test_a_part_that_is_another_in_each_vote_is_not_learned_for_ever() -> None:
+    random = Random(1)
+    values: list[bytes | None] = [
+        json.dumps(thrown(random, trace=random.getrandbits(64))).encode() for _ in range(2000)
+    ]
+    assert records_in(values) == alone(values)
+    assert len(columns._models.kinds) < 3 * columns.MOST_UNLIKE
