@@ -26,14 +26,14 @@ VOTER_CHARACTERS = (string.ascii_letters + string.digits + "_-").encode()
 VOTE_ID_BYTES = 16
 MAX_INSTANT_MS = 2**53 - 1  # what every JSON reader keeps exactly
 
-_ID = r"[a-z0-9][a-z0-9-]{0,62}"
+ID = r"[a-z0-9][a-z0-9-]{0,62}"
 _VOTER = r"[A-Za-z0-9_-]{1,64}"
 _VOTE = r"[0-9A-Fa-f]{8}-[0-9A-Fa-f]{4}-[0-9A-Fa-f]{4}-[0-9A-Fa-f]{4}-[0-9A-Fa-f]{12}"
 
-_is_id = re.compile(_ID).fullmatch
-_are_ids = re.compile(rf"{_VOTE} {_VOTER}(?: {_ID}){{5}}").fullmatch  # of a vote
+_is_id = re.compile(ID).fullmatch
+_are_ids = re.compile(rf"{_VOTE} {_VOTER}(?: {ID}){{5}}").fullmatch  # of a vote
 
-Id = Annotated[str, msgspec.Meta(pattern=rf"^{_ID}\Z")]
+Id = Annotated[str, msgspec.Meta(pattern=rf"^{ID}\Z")]
 Instant = Annotated[int, msgspec.Meta(ge=0, le=MAX_INSTANT_MS)]  # integer milliseconds since the epoch
 VoterId = Annotated[str, msgspec.Meta(pattern=rf"^{_VOTER}\Z")]
 Reason = Annotated[str, msgspec.Meta(min_length=1, max_length=500)]

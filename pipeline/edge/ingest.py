@@ -13,7 +13,7 @@ import msgspec
 
 from pipeline.domain.poll import PollId
 from pipeline.domain.record import Vote
-from pipeline.edge.ballots import MAX_BALLOTS, ForwardedBallot, PostedBallot
+from pipeline.edge.ballots import MAX_BALLOTS, ForwardedBallot, read_forwarded, read_posted
 from pipeline.edge.buckets import Buckets
 from pipeline.edge.polls import Polls
 from pipeline.edge.publisher import VotePublisher, now_ms
@@ -30,9 +30,6 @@ MOST_BUCKETS = 200_000  # of voters, and of addresses: some 150 bytes each
 REMEMBERED = 200_000  # acknowledged votes
 EARLIEST_MS, LATEST_MS = 60_000, 5_000  # how far an edge in front may be behind or ahead: what the log takes
 SHOWN = 300  # characters of a reason
-
-_decode_posted = msgspec.json.Decoder(PostedBallot).decode
-_decode_forwarded = msgspec.json.Decoder(list[ForwardedBallot] | ForwardedBallot).decode
 
 
 class Ingest:
@@ -67,7 +64,7 @@ class Ingest:
         """
         now = time.monotonic()
         _wait(self._addresses.take(address, now), "this address")
-        ballot = _read(_decode_posted, body)
+        ballot = _read(read_posted, body)
         cast_at = now_ms()
         (vote,) = self._publisher.votes(poll_id, [ballot], [cast_at])
         try:
@@ -93,9 +90,7 @@ class Ingest:
         Raises:
             ProblemError: none is taken.
         """
-        ballots = _read(_decode_forwarded, body)
-        if isinstance(ballots, ForwardedBallot):
-            ballots = [ballots]
+        ballots = _read(read_forwarded, body)
         if not 1 <= len(ballots) <= MAX_BALLOTS:
             raise ProblemError(
                 HTTPStatus.UNPROCESSABLE_ENTITY, f"{len(ballots)} votes: send 1 to {MAX_BALLOTS}", kind="invalid-vote"

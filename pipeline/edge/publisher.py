@@ -8,7 +8,7 @@ from typing import Self
 
 from pipeline.domain.poll import PollId
 from pipeline.domain.record import Vote, encode
-from pipeline.edge.ballots import Ballot, PostedBallot
+from pipeline.edge.ballots import Ballot, ForwardedBallot, PostedBallot
 from pipeline.edge.pseudonym import Pseudonyms
 from pipeline.errors import PublishError
 from pipeline.log.lanes import LINGER_MS, Lanes, Settled
@@ -114,7 +114,7 @@ class VotePublisher:
     def votes(
         self,
         poll_id: PollId,
-        ballots: Sequence[Ballot | PostedBallot],
+        ballots: Sequence[Ballot | PostedBallot | ForwardedBallot],
         cast_at: Sequence[int],
         edge_id: str | None = None,
     ) -> list[Vote]:

@@ -50,7 +50,12 @@ class Crowd:
         last_look = began
         while self.done < self.plan.shots:
             now = time.monotonic()
-            while self.fired < self.plan.shots and (due := began + self.fired / self.plan.per_s) <= now:
+            # While as many wait for a connection as there are, none is made: later it is due at the same instant.
+            while (
+                self.fired < self.plan.shots
+                and len(self._waiting) <= self.plan.connections
+                and (due := began + self.fired / self.plan.per_s) <= now
+            ):
                 self._send(self._ballots.shot(self.fired, due))
                 self.fired += 1
             if now - last_look > 0.05:

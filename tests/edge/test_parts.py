@@ -5,11 +5,13 @@ import hmac
 import re
 from collections import Counter
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline.edge import Ballot, BallotError, VotePublisher
+from pipeline.edge import ballots as module
 from pipeline.edge.buckets import Buckets
 from pipeline.edge.door import network_of
 from pipeline.edge.pseudonym import Pseudonyms
@@ -105,3 +107,45 @@ def test_buckets_are_bounded_and_the_least_used_are_forgotten() -> None:
 )
 def test_what_counts_as_one_address(address: str, network: str) -> None:
     assert network_of(address) == network
+
+
+ODD_IDS = {
+    "vote_id": [
+        "",
+        "x",
+        UUID.upper(),
+        UUID + "\n",
+        UUID[:-1],
+        f"{UUID} ada web\n{UUID}",
+        f"{UUID} ada",
+        "\n",
+        " " + UUID,
+    ],
+    "option_id": ["", "ada\n", "Ada", "a" * 63, "a" * 64, f"ada web\n{UUID} ada", "ada web", "é", "-a"],
+    "channel": ["", "web\n", "WEB", f"web\n{UUID} ada web", "web\n", "\nweb", "web web"],
+}
+
+
+@pytest.mark.parametrize("name", ODD_IDS)
+@pytest.mark.parametrize("beside", [0, 2])
+def test_ids_that_are_checked_together_are_as_good_as_checked_alone(name: str, beside: int) -> None:
+    good = {"vote_id": UUID, "option_id": "ada", "voter": "ann", "channel": "web"}
+    for text in ODD_IDS[name]:
+        odd = good | {name: text}
+        body = msgspec.json.encode([good] * beside + [odd] + [good] * beside)
+        problem = problem_with(odd)
+        if problem is None:
+            read = module.read_forwarded(body)
+            assert [ballot.vote_id for ballot in read] == [UUID] * beside + [odd["vote_id"]] + [UUID] * beside
+            continue
+        with pytest.raises(msgspec.ValidationError) as raised:
+            module.read_forwarded(body)
+        assert str(raised.value) == problem.replace("`$.", f"`$[{beside}].")
+
+
+def problem_with(ballot: dict[str, str]) -> str | None:
+    try:
+        module.read_posted(msgspec.json.encode(ballot))
+    except msgspec.ValidationError as error:
+        return str(error)
+    return None
