@@ -41,6 +41,11 @@ COMMANDS = {
 class _Commands(TyperGroup):
     """The commands, each made when it is asked for."""
 
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        names: dict[str, Any] = dict.fromkeys(COMMANDS)
+        self.commands = names  # of which it tells who has mistyped one
+
     def list_commands(self, ctx: Any) -> list[str]:  # noqa: ARG002  # its base's names
         return list(COMMANDS)
 

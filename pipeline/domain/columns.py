@@ -21,6 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.domain.native import (
+    BYTES,
     FLAG,
     INT,
     NOTHING,
@@ -41,7 +42,7 @@ from pipeline.domain.strings import Strings
 
 LONGEST = 512  # bytes of a value that is compared with models; a vote has some 250
 MOST_MODELS, MOST_LAYOUTS = 4096, 512  # at hand; then all are forgotten, and those that are needed learned again
-MOST_OF_LENGTH = 8  # layouts of values that are as long
+MOST_OF_LENGTH = 16  # layouts of values that are as long
 LEAST_PER_MODEL = 3  # values that are like one: else it was not worth its making
 MOST_UNLIKE = 64  # values decoded in vain for their likes; then all that are left are decoded one by one
 MOST_DIGITS = 15  # any number of so many is an instant
@@ -50,7 +51,7 @@ MOST_INSTANT = 10**MOST_DIGITS - 1
 _FILLERS = (b"0", b"x", b"1")  # in place of what the three fields have
 _DASHES = (8, 13, 18, 23)  # in 01234567-89ab-cdef-0123-456789abcdef
 VOTE_ID_SIZE = 36  # characters
-_DASH, _ZERO, _NIBBLE, _NO_DIGIT = np.uint8(ord("-")), np.uint8(ord("0")), np.uint8(4), np.uint8(0xF0)
+_DASH, _ZERO, _NIBBLE, _NO_DIGIT = np.uint8(ord("-")), ord("0"), np.uint8(4), np.uint8(0xF0)
 _DIGITS = np.full(256, _NO_DIGIT, np.uint8)
 for _character in b"0123456789abcdefABCDEF":
     _DIGITS[_character] = int(chr(_character), 16)
@@ -102,6 +103,7 @@ class _Models:
     """Votes that others are compared with: by the words that have something beside the fields, these masked out."""
 
     def __init__(self) -> None:
+        self.is_full = False  # what cannot be learned now can be when all is forgotten
         self.kinds: list[tuple[str, ...]] = []  # of each model
         self.widest = 1  # characters of a voter
         self._layouts: dict[tuple[int, Layout], int] = {}
@@ -136,13 +138,9 @@ class _Models:
         if not _enter(words_of(value), model, number, *self.tables()):
             return False  # it was there
         self.kinds.append(kind_of(vote))
+        self.is_full |= len(self.kinds) == MOST_MODELS
         self.widest = max(self.widest, layout.voter_id.stop - layout.voter_id.start)
         return True
-
-    @property
-    def is_full(self) -> bool:
-        """Whether nothing more can be learned."""
-        return len(self.kinds) == MOST_MODELS or len(self._layouts) == MOST_LAYOUTS
 
     def tables(self) -> tuple[Any, Any, Any, Any, Any, Any, Any]:
         """Give what loops look at."""
@@ -151,17 +149,19 @@ class _Models:
     def _number_of(self, length: int, layout: Layout) -> int | None:
         """Give the number of a layout of values of so many bytes; None: there are too many."""
         number = self._layouts.get((length, layout))
-        if number is None:
-            if sum(each == length for each, _ in self._layouts) == MOST_OF_LENGTH:
-                return None
-            number = self._layouts[length, layout] = len(self._layouts)
-            places, masks = _beside(length, layout)
-            begins = [field.start for field in layout]
-            sizes = [field.stop - field.start for field in layout[1:]]
-            self.layouts = np.vstack([self.layouts, [*begins, *sizes, len(places), self.first_layout[length]]])
-            self.places = np.vstack([self.places, np.pad(places, (0, MOST_WORDS - len(places)))])
-            self.masks = np.vstack([self.masks, np.pad(masks, (0, MOST_WORDS - len(masks)))])
-            self.first_layout[length] = number
+        if number is not None:
+            return number
+        if len(self._layouts) == MOST_LAYOUTS or sum(each == length for each, _ in self._layouts) == MOST_OF_LENGTH:
+            self.is_full = True
+            return None
+        places, masks = _beside(length, layout)
+        begins = [field.start for field in layout]
+        sizes = [field.stop - field.start for field in layout[1:]]
+        self.layouts = np.vstack([self.layouts, [*begins, *sizes, len(places), self.first_layout[length]]])
+        self.places = np.vstack([self.places, np.pad(places, (0, MOST_WORDS - len(places)))])
+        self.masks = np.vstack([self.masks, np.pad(masks, (0, MOST_WORDS - len(masks)))])
+        # Only now, when what it names is there: loops do not look.
+        number = self._layouts[length, layout] = self.first_layout[length] = len(self._layouts)
         return number
 
 
@@ -230,6 +230,7 @@ class _Reading:
             places,
             models.first_layout,
             *models.tables(),
+            _IS_NOT_OF_VOTER,  # given, and not a part of the compiled loop: the cache would not notice that it is another now
             self.model_of,
             self.vote_ids,
             bytes_of(self.voter_ids),
@@ -363,26 +364,28 @@ def _enter(
 
 
 @part
-def _read_fields(text: Any, begin: int, number: int, layouts: Any, index: int, vote_ids: Any, voter_ids: Any) -> int:
+def _read_fields(
+    text: Any, begin: int, number: int, layouts: Any, is_not_of_voter: Any, index: int, vote_ids: Any, voter_ids: Any
+) -> Any:
     """Read the fields of a vote of this layout; give its instant. -1: they have other characters than such fields."""
     wrong, start = np.uint8(0), begin + layouts[number, _VOTE_ID]
     for dash in _DASHES:
         wrong |= text[start + dash] ^ _DASH
-    for byte in range(VOTE_ID_BYTES):
+    for byte in range(vote_ids.shape[1]):
         at = start + 2 * byte + (byte >= 4) + (byte >= 6) + (byte >= 8) + (byte >= 10)  # as many dashes are before it
         high, low = _DIGITS[text[at]], _DIGITS[text[at + 1]]
         wrong |= (high | low) & _NO_DIGIT
         vote_ids[index, byte] = high << _NIBBLE | low
     start, size = begin + layouts[number, _CAST_AT], layouts[number, _CAST_AT_SIZE]
     wrong |= np.uint8(size > 1 and text[start] == _ZERO)
-    instant = 0
+    instant = np.int64(0)
     for place in range(size):
-        digit = text[start + place] - _ZERO
-        wrong |= np.uint8(digit > 9)
+        digit = np.int64(text[start + place]) - _ZERO
+        wrong |= np.uint8(digit < 0) | np.uint8(digit > 9)
         instant = 10 * instant + digit
     start, size = begin + layouts[number, _VOTER_ID], layouts[number, _VOTER_SIZE]
     for place in range(size):
-        wrong |= _IS_NOT_OF_VOTER[text[start + place]]
+        wrong |= is_not_of_voter[text[start + place]]
     if not wrong:
         for place in range(size):
             voter_ids[index, place] = text[start + place]
@@ -398,6 +401,7 @@ def _read_fields(text: Any, begin: int, number: int, layouts: Any, index: int, v
     READ_NUMBERS,
     NUMBERS,
     *_TABLES,
+    BYTES,
     NUMBERS,
     TABLE,
     TABLE,
@@ -417,6 +421,7 @@ def _read_alike(
     layout_of: Any,
     slots: Any,
     keys: Any,
+    is_not_of_voter: Any,
     model_of: Any,
     vote_ids: Any,
     voter_ids: Any,
@@ -429,7 +434,9 @@ def _read_alike(
         while number >= 0:
             slot = _slot_of(words, starts[index], number, seen, layouts, places, masks, models, layout_of, slots, keys)
             if slots[slot] >= 0:
-                instant = _read_fields(text, starts[index], number, layouts, index, vote_ids, voter_ids)
+                instant = _read_fields(
+                    text, starts[index], number, layouts, is_not_of_voter, index, vote_ids, voter_ids
+                )
                 if instant >= 0:
                     model_of[index], cast_at[index] = slots[slot], instant
                 break

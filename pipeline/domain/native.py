@@ -4,10 +4,12 @@ Numba is imported, which takes half a second and 150 MB, by those processes only
 Each loop is compiled for one signature, and kept in Numba's cache (``NUMBA_CACHE_DIR``, else beside its module), where the next
 process finds it. A worker calls ``compile_all`` before votes come. While a loop runs, other threads do, too.
 
-Numba checks no index: a loop that is called with arrays of the right sizes has to stay inside of them by itself.
+Numba checks no index: a loop that is called with arrays of the right sizes has to stay inside of them by itself. And its cache
+notices changes of a loop's own file only: what comes from another module is an argument.
 """
 
 from collections.abc import Callable
+from threading import Lock
 from typing import Any, Generic, ParamSpec, TypeVar
 
 P = ParamSpec("P")
@@ -27,6 +29,7 @@ OVERLAPPING_WORDS = "Array(uint64, 1, 'A', readonly=True, aligned=False)"
 
 _loops: "list[_Loop[Any, Any]]" = []
 _parts: list[Callable[..., Any]] = []  # that Numba does not know yet
+_one_at_a_time = Lock()
 
 
 class _Loop(Generic[P, T]):
@@ -44,14 +47,15 @@ class _Loop(Generic[P, T]):
         from numba import njit  # noqa: PLC0415  # see above
         from numba.extending import register_jitable  # noqa: PLC0415
 
-        while _parts:
-            register_jitable(inline="always")(_parts.pop())
-        try:
-            made: Callable[P, T] = njit(self._signature, cache=True, nogil=True)(self.plain)
-        except RuntimeError:  # there is no folder that may be written to keep it in
-            made = njit(self._signature, nogil=True)(self.plain)
-        self._made = made
-        return made
+        with _one_at_a_time:
+            while _parts:
+                register_jitable(inline="always")(_parts.pop())
+            try:
+                made: Callable[P, T] = njit(self._signature, cache=True, nogil=True)(self.plain)
+            except Exception:  # noqa: BLE001  # nothing can be kept, or what was kept is damaged: whatever it is, do without
+                made = njit(self._signature, nogil=True)(self.plain)
+            self._made = made
+            return made
 
 
 def loop(result: str, *arguments: str) -> Callable[[Callable[P, T]], Callable[P, T]]:

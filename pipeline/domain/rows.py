@@ -99,11 +99,12 @@ class RowSet:
         return found
 
     def _make(self, homes: int) -> None:
-        self._homes = homes  # places that hashes point to
         places = homes + SPARE
-        self._rows = np.empty((places, self._width), np.uint8)
-        self._tags = np.zeros(places, np.uint8)  # 0: the place is free. The last one always is
-        self.numbers = np.zeros(places if self._numbered else 0, np.uint32)
+        rows = np.empty((places, self._width), np.uint8)
+        tags = np.zeros(places, np.uint8)  # 0: the place is free. The last one always is
+        numbers = np.zeros(places if self._numbered else 0, np.uint32)
+        self._homes = homes  # places that hashes point to; changed with the tables, or not at all: loops do not look
+        self._rows, self._tags, self.numbers = rows, tags, numbers
 
     def _grow(self) -> None:
         rows, tags, numbers, homes = self._rows, self._tags, self.numbers, self._homes

@@ -36,9 +36,10 @@ _ONE = np.uint64(1)
 _INT_BYTES, _LONG_BYTES = 5, 10  # of a varint at the most
 _INT = 0xFFFFFFFF
 _LEAST_RECORD = 7  # bytes, of one that has nothing
-# What is read of each record.
-_TIME_DELTA, _KEY_START, _KEY_LENGTH, _VALUE_START, _VALUE_LENGTH, _HEADERS_START, _HEADER_COUNT, _END = range(8)
-_FIELDS = 8
+# What is read of each record: of its strings, and of the rest.
+_KEY_START, _KEY_LENGTH, _VALUE_START, _VALUE_LENGTH = range(4)
+_TIME_DELTA, _HEADERS_START, _HEADER_COUNT, _END = range(4)
+_FIELDS = 4
 _MOST_BYTES = 1 << 30  # of the records of a fetch, unpacked
 
 _NO_HEADERS: Headers = ()  # one for all: an object each would be a third of what the garbage collector has to look at
@@ -136,29 +137,27 @@ def read_records(blocks: Sequence[Block], *, with_headers: bool) -> Records:
                 f"the record batch at {block.base_offset} has {end - begin} bytes of {block.size} records"
             )
     size = sum(block.size for block in blocks)
-    content, fields, times = (
-        np.frombuffer(buffer, np.uint8),
-        np.empty((_FIELDS, size), np.int64),
-        np.empty(size, np.int64),
-    )
+    content, times = np.frombuffer(buffer, np.uint8), np.empty(size, np.int64)
+    # Apart, since only the first are kept.
+    strings, others = np.empty((_FIELDS, size), np.int64), np.empty((_FIELDS, size), np.int64)
     first = 0
     for block, (begin, end) in zip(blocks, stretches, strict=True):
-        place = _walk(content, begin, end, first, block.size, fields)
+        place = _walk(content, begin, end, first, block.size, strings, others)
         if place >= 0:
             raise CorruptRecordException(f"the record at {block.base_offset + place} is not as long as it says")
         of_block = slice(first, first + block.size)
         is_by_log = block.attributes & _LOG_APPEND_TIME
-        times[of_block] = block.max_ms if is_by_log else block.base_ms + fields[_TIME_DELTA, of_block]
+        times[of_block] = block.max_ms if is_by_log else block.base_ms + others[_TIME_DELTA, of_block]
         first += block.size
     headers: list[Headers] = [_NO_HEADERS] * size
     if with_headers:
-        for index in fields[_HEADER_COUNT].nonzero()[0].tolist():
-            at, end, count = fields[[_HEADERS_START, _END, _HEADER_COUNT], index].tolist()
+        for index in others[_HEADER_COUNT].nonzero()[0].tolist():
+            at, end, count = others[[_HEADERS_START, _END, _HEADER_COUNT], index].tolist()
             headers[index] = _headers(buffer, at, end, count)
     return Records(
         times,
-        Strings(buffer, fields[_KEY_START], fields[_KEY_LENGTH]),
-        Strings(buffer, fields[_VALUE_START], fields[_VALUE_LENGTH]),
+        Strings(buffer, strings[_KEY_START], strings[_KEY_LENGTH]),
+        Strings(buffer, strings[_VALUE_START], strings[_VALUE_LENGTH]),
         headers,
     )
 
@@ -201,8 +200,8 @@ def _number(content: Any, at: int, end: int, most_bytes: int) -> Any:
     return np.int64(value >> _ONE) ^ -np.int64(value & _ONE), at
 
 
-@loop(INT, READ_BYTES, INT, INT, INT, INT, NUMBER_TABLE)
-def _walk(content: Any, begin: int, end: int, first: int, size: int, fields: Any) -> int:
+@loop(INT, READ_BYTES, INT, INT, INT, INT, NUMBER_TABLE, NUMBER_TABLE)
+def _walk(content: Any, begin: int, end: int, first: int, size: int, strings: Any, others: Any) -> int:
     """Read the records of a block into columns, from the first on. Give which is wrong (`size`: their end); -1: none."""
     at = begin
     for index in range(first, first + size):
@@ -222,14 +221,14 @@ def _walk(content: Any, begin: int, end: int, first: int, size: int, fields: Any
         header_count, at = _int(content, at, record_end)
         if header_count < 0 or at > record_end or (not header_count and at < record_end):
             return index - first
-        fields[_TIME_DELTA, index] = time_delta
-        fields[_KEY_START, index] = key_start
-        fields[_KEY_LENGTH, index] = key_length
-        fields[_VALUE_START, index] = value_start
-        fields[_VALUE_LENGTH, index] = value_length
-        fields[_HEADERS_START, index] = at
-        fields[_HEADER_COUNT, index] = header_count
-        fields[_END, index] = record_end
+        others[_TIME_DELTA, index] = time_delta
+        strings[_KEY_START, index] = key_start
+        strings[_KEY_LENGTH, index] = key_length
+        strings[_VALUE_START, index] = value_start
+        strings[_VALUE_LENGTH, index] = value_length
+        others[_HEADERS_START, index] = at
+        others[_HEADER_COUNT, index] = header_count
+        others[_END, index] = record_end
         at = record_end
     return -1 if at == end else size
 

@@ -280,3 +280,30 @@ def test_a_part_that_is_another_in_each_vote_is_not_learned_for_ever() -> None:
     ]
     assert records_in(values) == alone(values)
     assert len(columns._models.kinds) < 3 * columns.MOST_UNLIKE
+
+
+def test_a_layout_more_than_there_is_room_for_is_learned_when_others_are_forgotten(decoded: list[bytes | None]) -> None:
+    random = Random(1)
+    for size in range(1, columns.MOST_OF_LENGTH + 4):  # one length, with the voter at another place in each
+        ids = {"option_id": "o" * size, "edge_id": "e" * (24 - size)}
+        keys = [*ORDINARY]
+        keys.remove("voter_id")
+        keys.insert(keys.index("option_id") + 1, "voter_id")
+        for _ in range(3):
+            decoded.clear()
+            votes = [thrown(random, **ids) for _ in range(500)]
+            values: list[bytes | None] = [
+                json.dumps({key: vote[key] for key in keys}, separators=(",", ":")).encode() for vote in votes
+            ]
+            assert records_in(values) == alone(values)
+        assert len(decoded) < 10
+
+
+def test_a_model_is_what_it_is_whatever_its_fields_are() -> None:
+    """A voter whose name is a part of the field's own, and instants of more digits than are compared."""
+    vote = json.dumps(ORDINARY | {"voter_id": "v"}).encode()
+    values: list[bytes | None] = [vote, vote, vote, vote.replace(b'"voter_id"', b'"xoter_id"')]
+    assert records_in(values) == alone(values)
+    instants = (2**53 - 1, 2**53 - 1, 2**53, 10**16 - 1, 10**15 - 1, 10**15 - 2, 10**14, 10**14 + 7)
+    of_instants: list[bytes | None] = [json.dumps(ORDINARY | {"cast_at": instant}).encode() for instant in instants]
+    assert records_in(of_instants) == alone(of_instants)

@@ -33,6 +33,15 @@ def test_where_nothing_can_be_kept_it_is_compiled_all_the_same(tmp_path: Path) -
     assert run(FIND, **nowhere) == "[True, False, False]\n"
 
 
+def test_what_is_damaged_in_the_cache_is_compiled_anew(tmp_path: Path) -> None:
+    run(FIND, NUMBA_CACHE_DIR=str(tmp_path))
+    kept = [*tmp_path.rglob("*.nbc")]
+    assert kept
+    for each in kept:
+        each.write_bytes(each.read_bytes()[:100])
+    assert run(FIND, NUMBA_CACHE_DIR=str(tmp_path)) == "[True, False, False]\n"
+
+
 def test_who_runs_no_loop_does_without_numba() -> None:
     code = (
         "import sys, pipeline.edge.service, pipeline.live.service, pipeline.domain.fold; print('numba' in sys.modules)"

@@ -65,6 +65,37 @@ def test_numbers_stay_with_their_rows_while_it_grows() -> None:
     assert {row.tobytes(): int(number) for row, number in zip(rows, numbers_of_rows, strict=True)} == known
 
 
+def test_where_the_table_ends(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Rows that all belong to its last places, more than there are behind these: it grows until there is room."""
+    towards_the_end = keys(0)
+    towards_the_end.flags.writeable = True
+    towards_the_end[:2] = 1 << 40, 1 << 32
+    towards_the_end.flags.writeable = False
+    monkeypatch.setattr(module, "_KEYS", towards_the_end)
+    random, table, known = Random(1), RowSet(16), set[bytes]()
+    for size in (1, 80, 200, 200, 200):
+        given = [
+            (0xFFF000 + random.randrange(0xFFF)).to_bytes(4, "little") + random.randbytes(1) + bytes(11)
+            for _ in range(size)
+        ]
+        given += random.choices(given, k=5)
+        places, added = table.add(rows_of(b"".join(given), 16))
+        assert added.tolist() == [each not in known and each not in given[:at] for at, each in enumerate(given)]
+        assert [table._rows[place].tobytes() for place in places] == given
+        known.update(given)
+        assert {row.tobytes() for row in table.rows()[0]} == known
+        assert not table._tags[-1], "where a search ends"
+    assert table._homes > 4 * len(known) / module.MAX_LOAD
+
+
+def test_what_does_not_fit_is_not_moved() -> None:
+    random = Random(1)
+    table = grown([random.randbytes(16) for _ in range(500)])
+    rows, tags = np.empty((100, 16), np.uint8), np.zeros(100, np.uint8)
+    assert not module._move(table._rows, table._tags, table.numbers, table._keys, 50, rows, tags, table.numbers)
+    assert not tags[-1]
+
+
 def grown(ids: list[bytes]) -> RowSet:
     """Put ids into a set, and make sure that none stood so far from its place that the table had to grow for it."""
     table = RowSet(16)

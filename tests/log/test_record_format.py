@@ -93,6 +93,17 @@ def test_it_reads_what_aiokafka_reads(seed: int) -> None:
     assert of_lists(read_records(blocks_of(cut_off), with_headers=True)) == by_aiokafka(response)
 
 
+@pytest.mark.parametrize("delta", [1 << 62, -(1 << 62), (1 << 63) - 1, -(1 << 63)])
+def test_instants_of_all_sizes(delta: int) -> None:
+    zigzag, varint = (delta << 1 ^ delta >> 63) & (1 << 64) - 1, b""
+    while zigzag > 127:
+        varint, zigzag = varint + bytes((zigzag & 127 | 128,)), zigzag >> 7
+    varint += bytes((zigzag,))
+    record = b"\0" + varint + b"\0\x02k\x02v\0"
+    records = read_records(blocks_of(by_hand(bytes((2 * len(record),)) + record)), with_headers=True)
+    assert of_lists(records) == [(delta, b"k", b"v", [])]
+
+
 def test_headers_are_read_only_if_asked_for() -> None:
     response = block(votes(3, [("trace", b"1")]))
     assert read_records(blocks_of(response), with_headers=False).headers == [()] * 3
