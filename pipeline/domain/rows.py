@@ -1,7 +1,7 @@
 """A set of byte strings of one size, in which some thousands are looked up at a time.
 
 The strings are *rows*: a numpy array of the type `V16`, say. A Python set of as many spends some 90 bytes on each of them,
-this one 21 to 28 for rows of 16, and a tenth of the time. It is a hash table with linear probing. Each place has a *tag*, a
+this one 21 to 32 for rows of 16. It is a hash table with linear probing. Each place has a *tag*, a
 byte of its row's hash, so that rows are looked at only where a tag agrees. Nothing is ever taken out.
 
 Rows belong where their hashes, taken as fractions, point to: so a table that grows, by any factor, is read and written from
