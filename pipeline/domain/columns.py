@@ -135,7 +135,7 @@ class _Models:
         if model == len(self.words):
             self.words = np.concatenate([self.words, np.zeros((max(16, model), MOST_WORDS), np.uint64)])
         self.layout_of[model] = number
-        if not _enter(words_of(value), model, number, *self.tables()):
+        if not _enter(_words_of(value), model, number, *self.tables()):
             return False  # it was there
         self.kinds.append(kind_of(vote))
         self.is_full |= len(self.kinds) == MOST_MODELS
@@ -175,7 +175,7 @@ def _beside(length: int, layout: Layout) -> tuple[NDArray[np.int64], NDArray[np.
     return places[masks != 0], masks[masks != 0]
 
 
-def words_of(buffer: bytes) -> NDArray[np.uint64]:
+def _words_of(buffer: bytes) -> NDArray[np.uint64]:
     """Look at a buffer as words, one from each of its bytes on."""
     return np.ndarray((max(0, len(buffer) - WORD + 1),), np.uint64, buffer, strides=(1,))
 
@@ -196,7 +196,7 @@ class _Reading:
     def __init__(self, values: Strings, models: _Models) -> None:
         size = len(values)
         self.values, self.models = values, models
-        self.buffer, self.words = np.frombuffer(values.buffer, np.uint8), words_of(values.buffer)
+        self.buffer, self.words = np.frombuffer(values.buffer, np.uint8), _words_of(values.buffer)
         self.model_of = np.full(size, -1)
         self.vote_ids = np.zeros((size, VOTE_ID_BYTES), np.uint8)
         self.voter_ids = np.zeros(size, f"S{models.widest}")

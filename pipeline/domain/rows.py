@@ -45,7 +45,6 @@ _KEYS.flags.writeable = False
 
 Rows = NDArray[np.void]
 Places = NDArray[np.int64]
-Hashes = NDArray[np.uint64]
 Flags = NDArray[np.bool_]
 
 

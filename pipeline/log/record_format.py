@@ -34,7 +34,7 @@ _CODEC, _LOG_APPEND_TIME, _TRANSACTIONAL, _CONTROL = 0x07, 0x08, 0x10, 0x20  # o
 _CODECS: Mapping[int, Callable[[bytes], bytes]] = {1: gzip_decode, 2: snappy_decode, 3: lz4_decode, 4: zstd_decode}
 _ONE = np.uint64(1)
 _INT_BYTES, _LONG_BYTES = 5, 10  # of a varint at the most
-_INT = 0xFFFFFFFF
+_INT, _LONG = 0xFFFFFFFF, 0xFFFFFFFFFFFFFFFF
 _LEAST_RECORD = 7  # bytes, of one that has nothing
 # What is read of each record: of its strings, and of the rest.
 _KEY_START, _KEY_LENGTH, _VALUE_START, _VALUE_LENGTH = range(4)
@@ -174,30 +174,25 @@ def _stretches(blocks: Sequence[Block]) -> tuple[bytes, list[tuple[int, int]]]:
 
 
 @part
-def _raw(content: Any, at: int, end: int, most_bytes: int) -> tuple[Any, int]:
-    """Read a varint that ends before `end`; give it, and where the next field begins: behind `end` if it does not."""
+def _number(content: Any, at: int, end: int, most_bytes: int, bits: int) -> Any:
+    """Read a varint that ends before `end`, and drop what is above so many bits. Give it, and where the next field begins.
+
+    That is behind `end` if it does not end there.
+    """
     value, shift = np.uint64(0), np.uint64(0)
     for place in range(at, min(end, at + most_bytes)):
         byte = np.uint64(content[place])
         value |= (byte & np.uint64(127)) << shift
         shift += np.uint64(7)
         if byte < np.uint64(128):
-            return value, place + 1
-    return np.uint64(0), end + 1
+            value &= np.uint64(_LONG) >> np.uint64(64 - bits)
+            return np.int64(value >> _ONE) ^ -np.int64(value & _ONE), place + 1
+    return np.int64(0), end + 1
 
 
 @part
 def _int(content: Any, at: int, end: int) -> Any:
-    """Read a number of 32 bits; what is above them is dropped."""
-    value, at = _raw(content, at, end, _INT_BYTES)
-    value &= np.uint64(_INT)
-    return np.int64(value >> _ONE) ^ -np.int64(value & _ONE), at
-
-
-@part
-def _number(content: Any, at: int, end: int, most_bytes: int) -> Any:
-    value, at = _raw(content, at, end, most_bytes)
-    return np.int64(value >> _ONE) ^ -np.int64(value & _ONE), at
+    return _number(content, at, end, _INT_BYTES, 32)
 
 
 @loop(INT, READ_BYTES, INT, INT, INT, INT, NUMBER_TABLE, NUMBER_TABLE)
@@ -210,7 +205,7 @@ def _walk(content: Any, begin: int, end: int, first: int, size: int, strings: An
         if length < 0 or record_end > end:
             return index - first
         at += 1  # attributes, of which none is in use
-        time_delta, at = _number(content, at, record_end, _LONG_BYTES)
+        time_delta, at = _number(content, at, record_end, _LONG_BYTES, 64)
         _, at = _int(content, at, record_end)  # the offset's delta
         key_length, at = _int(content, at, record_end)
         key_start, key_length = at, max(key_length, -1)
