@@ -27,9 +27,12 @@ _PLAIN_TABLE = (
 _COLUMNS = ("vote_id", "show_id", "poll_id", "option_id", "voter_id", "cast_at", "edge_id", "channel")
 
 
-async def ready_blocks(found: Settings, records: int) -> float:
-    """Give the rows/s at which ClickHouse takes Arrow blocks that are made before the clock starts, one after the other."""
-    of_floor = found.model_copy(update={"clickhouse_database": f"{found.clickhouse_database}_floor"})
+async def ready_blocks(found: Settings, records: int, when: str) -> float:
+    """Give the rows/s at which ClickHouse takes Arrow blocks that are made before the clock starts, one after the other.
+
+    They go into a database of their own, which is dropped: its merges are not to go on while others are measured.
+    """
+    of_floor = found.model_copy(update={"clickhouse_database": f"{found.clickhouse_database}_{when}"})
     migrate(of_floor)
     blocks = [block_of(flush) for flush in await _flushes(found, records)]
     client = connect(of_floor)
@@ -42,6 +45,7 @@ async def ready_blocks(found: Settings, records: int) -> float:
             settings={**ONE_BLOCK, "insert_deduplication_token": f"floor:{number}"},
         )
     seconds = time.monotonic() - started
+    client.command(f"DROP DATABASE `{of_floor.clickhouse_database}` SYNC")
     client.close()
     return sum(int(block.num_rows) for block in blocks) / seconds
 

@@ -1,7 +1,8 @@
-"""The archive as a Faust app: an agent that hands all batches to one archiver."""
+"""The archive as a Faust app: an agent that hands each batch to the archiver of its partition."""
 
 import asyncio
-from collections.abc import Collection, Mapping
+from collections import ChainMap
+from collections.abc import Collection, Iterator, Mapping
 from typing import Any
 
 import structlog
@@ -9,6 +10,8 @@ from faust.types import TP
 
 from pipeline import metrics
 from pipeline.archive.archiver import Archiver
+from pipeline.archive.buffer import FlushPolicy
+from pipeline.archive.store import ArchiveStore
 from pipeline.errors import UnavailableError
 from pipeline.health import Health
 from pipeline.log.app import AppLog, on_partitions
@@ -23,21 +26,29 @@ log = structlog.get_logger(__name__)
 
 
 class Archive:
-    """The archiver's life in a Faust worker."""
+    """The archivers' life in a Faust worker.
 
-    def __init__(self, app: BatchApp, source: AppLog, archiver: Archiver, health: Health) -> None:
-        self._app, self._log, self._archiver, self._health = app, source, archiver, health
-        self._task: asyncio.Task[None] | None = None
+    There are two, each with a share of the partitions: while ClickHouse takes the flush of the one, the other's is made and
+    sent. Each partition's flushes stay in order, so ClickHouse holds a prefix of its log at any time.
+    """
+
+    def __init__(  # noqa: PLR0913, PLR0917  # what archivers work with
+        self, app: BatchApp, topic: str, store: ArchiveStore, source: AppLog, health: Health, policy: FlushPolicy
+    ) -> None:
+        self._app, self._log, self._health = app, source, health
+        self._archivers = [Archiver(topic, store, source, health, policy) for _ in range(2)]
+        self._tasks: list[asyncio.Task[None]] = []
 
     def add(self, event: Any) -> None:
         """Take a batch."""
         self._begin()
-        self._archiver.add(event)
+        self._archivers[_share_of(event.value.tp.partition)].add(event)
 
     async def assigned(self, partitions: Collection[TP]) -> None:
         """Begin anew with the partitions that were assigned."""
         self._begin()
-        self._archiver.hold({tp.partition for tp in partitions})
+        for archiver, share in self._shares(partitions):
+            archiver.hold(share)
         log.info("partitions assigned", partitions=sorted(tp.partition for tp in partitions))
         self._health.set("start", None)
         self._health.set("partitions", None)
@@ -47,7 +58,7 @@ class Archive:
         self._health.set("partitions", "a rebalance is under way")
         try:
             async with asyncio.timeout(POSITIONS_WAIT_S / 2):
-                await self._archiver.forget({tp.partition for tp in partitions})
+                await self._forget(partitions)
         except TimeoutError:
             log.warning("a flush is still on its way; what another worker stores meanwhile is one row to readers")
 
@@ -55,8 +66,8 @@ class Archive:
         """Say where to read on: where ClickHouse ends."""
         try:
             async with asyncio.timeout(POSITIONS_WAIT_S):
-                await self._archiver.forget({tp.partition for tp in partitions})
-                stored = await self._archiver.stored([tp.partition for tp in partitions])
+                await self._forget(partitions)
+                stored = await self._archivers[0].stored([tp.partition for tp in partitions])
                 return {tp: stored[tp.partition] for tp in partitions}
         except (UnavailableError, TimeoutError) as error:
             log.warning("positions unknown", error=str(error))
@@ -65,7 +76,8 @@ class Archive:
     def measure(self) -> None:
         """Set the gauges, and note a lag."""
         total = 0
-        for partition, next_offset in self._archiver.next_offsets.items():
+        next_offsets = ChainMap(*(archiver.next_offsets for archiver in self._archivers))
+        for partition, next_offset in next_offsets.items():
             end = self._log.highwater(partition)
             if end is not None:
                 lag = max(0, end - next_offset)
@@ -76,28 +88,40 @@ class Archive:
 
     async def close(self) -> None:
         """Stop, with what was collected stored if that goes quickly."""
-        if self._task is not None:
-            await end([self._task])
-        await self._archiver.close()
+        await end(self._tasks)
+        await asyncio.gather(*(archiver.close() for archiver in self._archivers))
+
+    def _shares(self, partitions: Collection[TP]) -> Iterator[tuple[Archiver, set[int]]]:
+        """Give each archiver, and which of some partitions it has."""
+        for share, archiver in enumerate(self._archivers):
+            yield archiver, {tp.partition for tp in partitions if _share_of(tp.partition) == share}
+
+    async def _forget(self, partitions: Collection[TP]) -> None:
+        await asyncio.gather(*(archiver.forget(share) for archiver, share in self._shares(partitions)))
 
     def _begin(self) -> None:
-        if self._task is None:
-            self._task = asyncio.create_task(self._guard(), name="archive")
+        if not self._tasks:
+            self._tasks = [asyncio.create_task(self._guard(each), name="archive") for each in self._archivers]
 
-    async def _guard(self) -> None:
+    async def _guard(self, archiver: Archiver) -> None:
         """Let an error that no retry mends stop the worker."""
         try:
-            await self._archiver.run()
+            await archiver.run()
         except Exception as error:
             log.exception("the worker stops", error=str(error))
             await self._app.crash(error)
             raise
 
 
+def _share_of(partition: int) -> int:
+    """Give the archiver of a partition: about as many for each, whether a worker has a row of partitions or each second."""
+    return partition.bit_count() % 2
+
+
 def build(app: BatchApp, settings: Settings, archive: Archive) -> None:
     """Give an app its agent and its hooks."""
     app.positions = archive.positions
-    # Flushes are on their way while the next one is collected: with less, fetching would pause for them.
+    # Two flushes are on their way while the next ones are collected: with less, fetching would pause for them.
     app.backlog_bytes *= 2
     on_partitions(app, archive.assigned, archive.revoked)
 

@@ -1,4 +1,4 @@
-"""From the log into ClickHouse: batches are collected over all partitions and stored flush by flush, in order.
+"""From the log into ClickHouse: batches are collected over some partitions and stored flush by flush, in order.
 
 One rule, as in the tally: what has been stored is what ClickHouse says. A partition whose position is in doubt (an
 assignment, a gap) is asked for, and its log read on from there. A flush, once made, is sent until it is stored.
@@ -29,7 +29,7 @@ log = structlog.get_logger(__name__)
 
 
 class Archiver:
-    """Stores the partitions that this worker has. ``run`` is its task; ``add`` hands it a Faust event."""
+    """Stores partitions that this worker has. ``run`` is its task; ``add`` hands it a Faust event."""
 
     def __init__(self, topic: str, store: ArchiveStore, source: AppLog, health: Health, policy: FlushPolicy) -> None:
         self._topic, self._store, self._log, self._health = topic, store, source, health
@@ -37,12 +37,10 @@ class Archiver:
         self._collected: list[Any] = []  # the events whose batches are in the buffer
         self._events: deque[Any] = deque()
         self._wake = asyncio.Event()
-        self._held: set[int] = set()  # the partitions that this worker has
+        self._held: set[int] = set()  # the partitions to look after
         self._next: dict[int, int] = {}  # the offset to collect next; a partition that is missing must be asked for
         self._sought_at: dict[int, float] = {}
-        # The last two flushes that are not known to have arrived, in their order; the later one waits for the earlier.
-        self._preceding: asyncio.Task[None] | None = None
-        self._inserting: asyncio.Task[None] | None = None
+        self._inserting: asyncio.Task[None] | None = None  # the flush that is not known to have arrived
         self._looked_at = float("-inf")
         self._doubtful = False  # ClickHouse was away: it may have come back with less than it had
 
@@ -150,32 +148,23 @@ class Archiver:
         await self._log.seek(partition, next_offset)
 
     async def _flush(self) -> None:
-        """Send what is collected, after the flush before it has arrived; collecting goes on meanwhile.
-
-        Columns are made already while that flush is on its way; so ClickHouse need not wait for them. Two flushes
-        are held besides what is collected.
-        """
-        if self._preceding is not None:
-            await asyncio.shield(self._preceding)
+        """Send what is collected, after the flush before it has arrived; collecting goes on meanwhile."""
+        await self._settle()
         flush, events = self._buffer.take(), self._collected
         self._collected = []
         if flush is not None:
-            self._preceding = self._inserting
-            self._inserting = asyncio.create_task(self._insert(flush, events, self._preceding), name="insert")
-            self._inserting.add_done_callback(_seen)
+            self._inserting = asyncio.create_task(self._insert(flush, events), name="insert")
 
     async def _settle(self) -> None:
-        """Wait until the flushes that are on their way have arrived."""
+        """Wait until the flush that is on its way has arrived."""
         inserting = self._inserting
         if inserting is not None:
             await asyncio.shield(inserting)
             if self._inserting is inserting:  # another that waited too may have sent the next one by now
-                self._inserting = self._preceding = None
+                self._inserting = None
 
-    async def _insert(self, flush: Flush, events: list[Any], preceding: asyncio.Task[None] | None) -> None:
+    async def _insert(self, flush: Flush, events: list[Any]) -> None:
         block = await self._store.block(flush)
-        if preceding is not None:
-            await asyncio.shield(preceding)
         began = time.perf_counter()
         async for attempt in for_ever(self._health, "clickhouse"):
             with attempt:
@@ -239,12 +228,6 @@ def _impossible(partition: int, stored: int, begin: int, end: int) -> LogTruncat
         f"ClickHouse needs partition {partition} from {stored} on, its log begins at {begin}: {begin - stored} records "
         "that were never stored are gone. Set AIRTALLY_CLICKHOUSE_DATABASE to a new name to store what there is"
     )
-
-
-def _seen(inserting: asyncio.Task[None]) -> None:
-    """Look at its error: where the one before has failed too, nobody waits for it any more."""
-    if not inserting.cancelled():
-        inserting.exception()
 
 
 def _now_ms() -> int:

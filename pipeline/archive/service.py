@@ -3,7 +3,6 @@
 import asyncio
 
 from pipeline.archive.app import Archive, build
-from pipeline.archive.archiver import Archiver
 from pipeline.archive.buffer import FlushPolicy
 from pipeline.archive.migrate import check
 from pipeline.archive.store import ArchiveStore
@@ -29,8 +28,7 @@ async def run(settings: Settings) -> None:
             await until_available(lambda: asyncio.to_thread(check, settings), health, "clickhouse")
             app = make_app(settings, "archive")
             source = AppLog(app, settings.topic, offsets)
-            archiver = Archiver(settings.topic, store, source, health, FlushPolicy())
-            archive = Archive(app, source, archiver, health)
+            archive = Archive(app, settings.topic, store, source, health, FlushPolicy())
             build(app, settings, archive)
             async with measured(archive.measure):
                 await run_app(app)

@@ -13,7 +13,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from pipeline.archive.block import block_of
+from pipeline.archive.block import COLUMNS, FORMAT, Blocks
 from pipeline.archive.connection import connect, translated_errors
 from pipeline.archive.flush import Flush
 from pipeline.settings import Settings
@@ -74,6 +74,7 @@ class ArchiveStore:
         self._settings = settings
         self._client: Any = None
         self._tokens = Tokens(secrets.token_hex(8))
+        self._blocks = Blocks()
 
     async def close(self) -> None:
         """Close the connections."""
@@ -150,14 +151,15 @@ class ArchiveStore:
         )
         return bool(rows[0][0] == flush.rows)
 
-    async def block(self, flush: Flush) -> Any:
-        """Make the columns of a flush."""
-        return await asyncio.to_thread(block_of, flush)
+    async def block(self, flush: Flush) -> memoryview:
+        """Make what ``insert`` sends of a flush."""
+        return await asyncio.to_thread(self._blocks.make, flush)
 
-    async def insert(self, flush: Flush, block: Any = None) -> None:
+    async def insert(self, flush: Flush, block: memoryview | None = None) -> None:
         """Insert a flush, as the block that was made of it (if none was, it is now), all or nothing.
 
-        After an error it may have arrived: ask ``holds`` before the next attempt.
+        After an error it may have arrived: ask ``holds`` before the next attempt. Without one the block is gone: its memory
+        is used for others.
 
         Raises:
             UnavailableError: it may have arrived or not.
@@ -168,7 +170,8 @@ class ArchiveStore:
 
         def insert() -> None:
             with translated_errors():
-                self._connected().insert_arrow("votes_log", made, settings=settings)
+                self._connected().raw_insert("votes_log", COLUMNS, made, settings=settings, fmt=FORMAT)
+            self._blocks.give_back(made)
 
         await asyncio.to_thread(insert)
 

@@ -7,7 +7,7 @@ from typing import Any, overload
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.domain.native import FLAGS, NOTHING, READ_BYTES, READ_NUMBERS, READ_TABLE, loop
+from pipeline.domain.native import BOUNDS, BYTES, FLAGS, NOTHING, READ_BYTES, READ_NUMBERS, READ_TABLE, loop
 from pipeline.domain.rows import Flags, bytes_of
 
 Numbers = NDArray[np.int64]
@@ -111,3 +111,28 @@ def join_strings(*columns: Sequence[Strings]) -> list[Strings]:
         )
         for parts in columns
     ]
+
+
+def pack_strings(columns: Sequence[Strings], packed: NDArray[np.uint8]) -> NDArray[np.int32]:
+    """Copy the strings of all columns one behind the other into `packed`, from its first byte on.
+
+    Give where in it each of them begins, and where the last one ends. There are at most 2 GiB of them.
+    """
+    bounds = np.zeros(sum(map(len, columns)) + 1, np.int32)
+    first = 0
+    for column in columns:
+        _pack(np.frombuffer(column.buffer, np.uint8), column.starts, column.lengths, packed, bounds[first:])
+        first += len(column)
+    return bounds
+
+
+@loop(NOTHING, READ_BYTES, READ_NUMBERS, READ_NUMBERS, BYTES, BOUNDS)
+def _pack(buffer: Any, starts: Any, lengths: Any, packed: Any, bounds: Any) -> None:
+    # Unsigned, since Numba would look at each signed index whether it counts from the end, and so copy byte by byte.
+    at = np.uint64(bounds[0])
+    for index in range(len(starts)):
+        start, length = np.uint64(starts[index]), np.uint64(max(lengths[index], 0))
+        for place in range(length):
+            packed[at + place] = buffer[start + place]
+        at += length
+        bounds[index + 1] = at

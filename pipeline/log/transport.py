@@ -35,7 +35,7 @@ TURN_S = (
     0.1  # how long the consumer's thread waits for records before it looks at what else it was asked (commit, seek)
 )
 BROKER_WAIT_MS = 250  # how long the broker holds a fetch without records: a seek in an idle log waits as long
-RESPONSE_BYTES = 16 << 20  # of all partitions: while a response comes in, it is in memory up to three times
+RESPONSE_BYTES = 4 << 20  # of all partitions: it is in memory up to three times, and should fit into a core's cache
 DEFAULT_BACKLOG_BYTES = 64 << 20
 
 Positions = Callable[[Collection[TP]], Awaitable[Mapping[TP, int]]]

@@ -4,9 +4,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-import pyarrow as pa
-
-from pipeline.archive.block import block_of
+from pipeline.archive.block import COLUMNS, FORMAT, Blocks
 from pipeline.archive.flush import Flush
 from pipeline.archive.migrate import read_migrations
 
@@ -32,13 +30,11 @@ class Engine:
 
     def insert(self, flush: Flush, **settings: Any) -> None:
         """Insert a flush into `votes_log`, as the worker does it but for the way there."""
-        table = block_of(flush)
-        with pa.ipc.new_file(self._file, table.schema) as file:
-            file.write_table(table)
+        self._file.write_bytes(Blocks().make(flush))
         given = "".join(f", {name} = {value!r}" for name, value in settings.items())
-        columns = ", ".join(table.schema.names)
         self.command(
-            f"INSERT INTO votes_log ({columns}) FROM INFILE '{self._file}' SETTINGS async_insert = 0{given} FORMAT Arrow"
+            f"INSERT INTO votes_log ({', '.join(COLUMNS)}) FROM INFILE '{self._file}' "
+            f"SETTINGS async_insert = 0{given} FORMAT {FORMAT}"
         )
 
     def begin(self, database: str = "airtally") -> None:

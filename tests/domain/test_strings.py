@@ -1,11 +1,12 @@
 """A column of strings in one buffer is the list of them, and can be laid out as rows."""
 
 import random
+from itertools import accumulate
 
 import numpy as np
 import pytest
 
-from pipeline.domain.strings import Strings, join_strings
+from pipeline.domain.strings import Strings, join_strings, pack_strings
 
 SOME = [b"one", None, b"", b"three\0", b"\0", b"a longer one", None]
 
@@ -43,6 +44,16 @@ def test_what_columns_share_is_joined_once() -> None:
     assert lasts == [*SOME[3:], None, *SOME[:1]]
     assert firsts.buffer is lasts.buffer
     assert len(firsts.buffer) == len(one.buffer) + len(other.buffer)
+
+
+@pytest.mark.parametrize("made", [Strings.of, inside])
+def test_they_are_packed(made) -> None:  # type: ignore[no-untyped-def]  # noqa: ANN001
+    columns: list[list[bytes | None]] = [SOME, [], [b"x" * 999], [None], SOME[::-1]]
+    every = [string or b"" for column in columns for string in column]
+    packed = np.full(sum(map(len, every)) + 3, 7, np.uint8)
+    bounds = pack_strings([made(column) for column in columns], packed)
+    assert packed.tobytes() == b"".join(every) + b"\7\7\7"
+    assert bounds.tolist() == [0, *accumulate(map(len, every))]
 
 
 @pytest.mark.parametrize("made", [Strings.of, inside])

@@ -21,7 +21,6 @@ from redis.asyncio import Redis
 
 from pipeline.archive.app import Archive
 from pipeline.archive.app import build as build_archive
-from pipeline.archive.archiver import Archiver
 from pipeline.archive.buffer import FlushPolicy
 from pipeline.archive.flush import Flush
 from pipeline.archive.store import ArchiveStore
@@ -123,8 +122,7 @@ async def run_archive(settings: Settings, store: ArchiveStore) -> None:
     async with serving(settings, "archive", 0) as health, LogOffsets(settings) as offsets:
         app = make_app(settings, "archive")
         source = AppLog(app, settings.topic, offsets)
-        archiver = Archiver(settings.topic, store, source, health, FlushPolicy())
-        archive = Archive(app, source, archiver, health)
+        archive = Archive(app, settings.topic, store, source, health, FlushPolicy())
         build_archive(app, settings, archive)
         await run_app(app)
         await archive.close()

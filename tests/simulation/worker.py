@@ -6,7 +6,6 @@ from typing import Any, Protocol
 from faust.types import TP
 
 from pipeline.archive.app import Archive
-from pipeline.archive.archiver import Archiver
 from pipeline.archive.buffer import FlushPolicy
 from pipeline.health import Health
 from pipeline.settings import Settings
@@ -122,8 +121,7 @@ class ArchiveWorker(Worker):
         super().__init__(name, log)
         app: Any = self.app
         health, store = Health("archive"), clickhouse.over(self.wire, name)
-        archiver = Archiver(TOPIC, store, self.log, health, SMALL_FLUSHES)
-        self.archive = Archive(app, self.log, archiver, health)
+        self.archive = Archive(app, TOPIC, store, self.log, health, SMALL_FLUSHES)
         self.service = self.archive
 
     def take(self, delivery: Delivery) -> None:
