@@ -35,7 +35,7 @@ TURN_S = (
     0.1  # how long the consumer's thread waits for records before it looks at what else it was asked (commit, seek)
 )
 BROKER_WAIT_MS = 250  # how long the broker holds a fetch without records: a seek in an idle log waits as long
-RESPONSE_BYTES = 4 << 20  # of all partitions: it is in memory up to three times, and should fit into a core's cache
+DEFAULT_RESPONSE_BYTES = 16 << 20
 DEFAULT_BACKLOG_BYTES = 64 << 20
 
 Positions = Callable[[Collection[TP]], Awaitable[Mapping[TP, int]]]
@@ -85,10 +85,12 @@ class BatchApp(faust.App):
         positions: asked at each assignment for the offset to read on from; None, or a partition that is missing in
             its answer, means Kafka's committed offset.
         backlog_bytes: how much may be fetched and not yet let go of.
+        response_bytes: how much a broker may answer at once, of all partitions. It is in memory up to three times meanwhile.
     """
 
     positions: Positions | None = None
     backlog_bytes: int = DEFAULT_BACKLOG_BYTES
+    response_bytes: int = DEFAULT_RESPONSE_BYTES
 
     def _create_directories(self) -> None:
         """Make no folder: without Faust's tables there is nothing to keep in one."""
@@ -111,7 +113,7 @@ class ConsumerThread(driver.AIOKafkaConsumerThread):
     def _create_worker_consumer(self, transport: Any) -> Any:
         consumer = super()._create_worker_consumer(transport)
         consumer._fetch_max_wait_ms = BROKER_WAIT_MS  # noqa: SLF001  # Faust has no setting for these two
-        consumer._fetch_max_bytes = RESPONSE_BYTES  # noqa: SLF001
+        consumer._fetch_max_bytes = getattr(transport.app, "response_bytes", DEFAULT_RESPONSE_BYTES)  # noqa: SLF001
         return consumer
 
     async def _fetch_records(
