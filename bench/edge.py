@@ -25,7 +25,7 @@ from bench.measuring import console, held_to, report, settings_of, system, until
 from pipeline.domain.record import Option, PollOpened
 from pipeline.domain.result import merge
 from pipeline.ledger.reader import open_ledgers
-from pipeline.load.crowd import Crowd
+from pipeline.load.crowd import Crowd, collect_rarely
 from pipeline.load.oracle import Oracle
 from pipeline.load.plan import Plan
 from pipeline.local.ports import free_port
@@ -83,6 +83,7 @@ def main(rounds: int = 3, seconds: float = 8.0, sockets: int = 19_000, overload:
 def _play(plan: Plan) -> dict[str, Any]:
     """Play a plan; give the oracle's content, and how long it took."""
     allow_connections(plan.connections)
+    collect_rarely()
 
     async def play() -> dict[str, Any]:
         crowd = Crowd(plan)

@@ -95,6 +95,7 @@ def launch(  # noqa: PLR0913 - a broker has this many things to choose
         _format([java, "-Xmx128m", "-cp", classpath], settings, cluster_id or new_cluster_id())
     argv = [
         *(java, f"-Xmx{heap_mb}m", f"-Xms{min(256, heap_mb)}m", "-XX:+UseG1GC", "-XX:+ExitOnOutOfMemoryError"),
+        *("-XX:MaxGCPauseMillis=20", "-XX:InitiatingHeapOccupancyPercent=35"),  # as Kafka's own script starts it
         *("-Djava.awt.headless=true", "-Dorg.slf4j.simpleLogger.showDateTime=true"),
         "-Dorg.slf4j.simpleLogger.dateTimeFormat=yyyy-MM-dd HH:mm:ss.SSS",
         *("-cp", classpath, "kafka.Kafka", str(settings.resolve())),
