@@ -28,9 +28,10 @@ _COLUMNS = ("vote_id", "show_id", "poll_id", "option_id", "voter_id", "cast_at",
 
 
 async def ready_blocks(found: Settings, records: int, when: str) -> float:
-    """Give the rows/s at which ClickHouse takes Arrow blocks that are made before the clock starts, one after the other.
+    """Give the rows/s at which ClickHouse takes Arrow blocks that are made before the clock starts.
 
-    They go into a database of their own, which is dropped: its merges are not to go on while others are measured.
+    They are sent as one would: by the client's `insert_arrow`, one after the other. They go into a database of their own, which
+    is dropped: its merges are not to go on while others are measured.
     """
     of_floor = found.model_copy(update={"clickhouse_database": f"{found.clickhouse_database}_{when}"})
     migrate(of_floor)

@@ -33,16 +33,23 @@ class Archive:
     """
 
     def __init__(  # noqa: PLR0913, PLR0917  # what archivers work with
-        self, app: BatchApp, topic: str, store: ArchiveStore, source: AppLog, health: Health, policy: FlushPolicy
+        self,
+        app: BatchApp,
+        settings: Settings,
+        store: ArchiveStore,
+        source: AppLog,
+        health: Health,
+        policy: FlushPolicy,
     ) -> None:
         self._app, self._log, self._health = app, source, health
-        self._archivers = [Archiver(topic, store, source, health, policy) for _ in range(2)]
+        self._partitions = settings.partitions
+        self._archivers = [Archiver(settings.topic, store, source, health, policy) for _ in range(2)]
         self._tasks: list[asyncio.Task[None]] = []
 
     def add(self, event: Any) -> None:
         """Take a batch."""
         self._begin()
-        self._archivers[_share_of(event.value.tp.partition)].add(event)
+        self._archivers[self._share_of(event.value.tp.partition)].add(event)
 
     async def assigned(self, partitions: Collection[TP]) -> None:
         """Begin anew with the partitions that were assigned."""
@@ -91,10 +98,14 @@ class Archive:
         await end(self._tasks)
         await asyncio.gather(*(archiver.close() for archiver in self._archivers))
 
+    def _share_of(self, partition: int) -> int:
+        """Give the archiver of a partition, one for each half of them: Faust deals them out in turn, so a worker has both."""
+        return int(2 * partition >= self._partitions)
+
     def _shares(self, partitions: Collection[TP]) -> Iterator[tuple[Archiver, set[int]]]:
         """Give each archiver, and which of some partitions it has."""
         for share, archiver in enumerate(self._archivers):
-            yield archiver, {tp.partition for tp in partitions if _share_of(tp.partition) == share}
+            yield archiver, {tp.partition for tp in partitions if self._share_of(tp.partition) == share}
 
     async def _forget(self, partitions: Collection[TP]) -> None:
         await asyncio.gather(*(archiver.forget(share) for archiver, share in self._shares(partitions)))
@@ -109,13 +120,11 @@ class Archive:
             await archiver.run()
         except Exception as error:
             log.exception("the worker stops", error=str(error))
+            for task in self._tasks:
+                if task is not asyncio.current_task():
+                    task.cancel()
             await self._app.crash(error)
             raise
-
-
-def _share_of(partition: int) -> int:
-    """Give the archiver of a partition: about as many for each, whether a worker has a row of partitions or each second."""
-    return partition.bit_count() % 2
 
 
 def build(app: BatchApp, settings: Settings, archive: Archive) -> None:

@@ -42,7 +42,7 @@ class Archiver:
         self._sought_at: dict[int, float] = {}
         self._inserting: asyncio.Task[None] | None = None  # the flush that is not known to have arrived
         self._looked_at = float("-inf")
-        self._doubtful = False  # ClickHouse was away: it may have come back with less than it had
+        self._doubts_seen = 0  # of the store's
 
     @property
     def next_offsets(self) -> dict[int, int]:
@@ -169,7 +169,7 @@ class Archiver:
         async for attempt in for_ever(self._health, "clickhouse"):
             with attempt:
                 if attempt.retry_state.attempt_number > 1:
-                    self._doubtful = True
+                    self._store.doubts += 1
                     if await self._store.holds(flush):
                         break  # the answer was lost, not the flush
                 await self._store.insert(flush, block)
@@ -189,7 +189,8 @@ class Archiver:
         if self._inserting is not None and self._inserting.done():
             await self._settle()
         quiet = not self._events and not self._buffer.rows and self._inserting is None
-        if not (quiet or self._doubtful) or not self._held or now_s() - self._looked_at < IDLE_LOOK_S:
+        doubts = self._store.doubts
+        if not (quiet or doubts > self._doubts_seen) or not self._held or now_s() - self._looked_at < IDLE_LOOK_S:
             return
         self._looked_at = now_s()
         await self._flush()
@@ -200,7 +201,7 @@ class Archiver:
             self._health.set("clickhouse", str(error))
             return
         self._health.set("clickhouse", None)
-        self._doubtful = False
+        self._doubts_seen = doubts
         for partition, end in stored.items():
             await self._look_at(partition, end)
 

@@ -1,6 +1,7 @@
 """The block of a flush: one Arrow record batch, so that ClickHouse takes it as one block."""
 
 from collections.abc import Sequence
+from threading import Lock
 from typing import Any
 
 import numpy as np
@@ -16,6 +17,7 @@ COLUMNS = ("topic", "partition", "offset", "append_time", "key", "value", "heade
 _HEADER = pa.struct([pa.field("name", pa.string(), nullable=False), pa.field("value", pa.binary())])
 _MEMORY_STEP = 16 << 20  # bytes: flushes are of about one size, and so any memory serves for any of them
 _MOST_FREE = 4  # two flushes are made or on their way, each with its strings and its stream
+_MOST_KEPT = 128 << 20  # bytes of one memory: a flush of odd records may need more, once
 _AROUND = 1024  # bytes, at most, of a stream's ends, beside its schema
 
 
@@ -24,6 +26,7 @@ class Blocks:
 
     def __init__(self) -> None:
         self._free: list[bytearray] = []
+        self._one_at_a_time = Lock()
 
     def make(self, flush: Flush) -> memoryview:
         """Make the block of a flush: an Arrow stream of one record batch. Calls from several threads may overlap."""
@@ -33,20 +36,26 @@ class Blocks:
         sink = pa.FixedSizeBufferWriter(pa.py_buffer(memory))
         with pa.ipc.new_stream(sink, block.schema) as stream:
             stream.write_batch(block)
-        self._free.append(strings)
+        self._keep(strings)
         return memoryview(memory)[: sink.tell()]
 
     def give_back(self, block: memoryview) -> None:
         """Use a block's memory for others: nobody reads it any more."""
         memory = block.obj
-        if isinstance(memory, bytearray) and len(self._free) < _MOST_FREE:
-            self._free.append(memory)
+        if isinstance(memory, bytearray):
+            self._keep(memory)
+
+    def _keep(self, memory: bytearray) -> None:
+        with self._one_at_a_time:
+            if len(self._free) < _MOST_FREE and len(memory) <= _MOST_KEPT:
+                self._free.append(memory)
 
     def _take(self, nbytes: int) -> bytearray:
-        while self._free:
-            memory = self._free.pop()
-            if len(memory) >= nbytes:
-                return memory
+        with self._one_at_a_time:
+            while self._free:
+                memory = self._free.pop()
+                if len(memory) >= nbytes:
+                    return memory
         return bytearray(-(-nbytes // _MEMORY_STEP) * _MEMORY_STEP)
 
 

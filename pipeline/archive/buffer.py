@@ -17,7 +17,8 @@ class FlushPolicy:
 
     max_rows: int = 150_000
     max_bytes: int = 64 << 20  # of keys and values; the rest of a row adds some 50 bytes to it
-    max_age_ms: int = 1_000  # since the oldest batch came in: how far the archive lags when little happens
+    # Since the oldest batch came in: how far the archive lags when little happens. A worker's two shares make two inserts then.
+    max_age_ms: int = 1_000
 
     def buffer(self) -> "FlushBuffer":
         """Begin to collect."""

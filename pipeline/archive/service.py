@@ -28,7 +28,7 @@ async def run(settings: Settings) -> None:
             await until_available(lambda: asyncio.to_thread(check, settings), health, "clickhouse")
             app = make_app(settings, "archive")
             source = AppLog(app, settings.topic, offsets)
-            archive = Archive(app, settings.topic, store, source, health, FlushPolicy())
+            archive = Archive(app, settings, store, source, health, FlushPolicy())
             build(app, settings, archive)
             async with measured(archive.measure):
                 await run_app(app)

@@ -68,7 +68,13 @@ class Tokens:
 
 
 class ArchiveStore:
-    """A worker's hand on `votes_log`. Calls may overlap; each runs in a thread, with the columns it must build."""
+    """A worker's hand on `votes_log`. Calls may overlap; each runs in a thread.
+
+    Attributes:
+        doubts: how often ClickHouse was away; each time it may have come back with less than it had.
+    """
+
+    doubts = 0
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
@@ -170,6 +176,7 @@ class ArchiveStore:
 
         def insert() -> None:
             with translated_errors():
+                # A memoryview: the client would send bytes once more, with the same token, when a connection breaks.
                 self._connected().raw_insert("votes_log", COLUMNS, made, settings=settings, fmt=FORMAT)
             self._blocks.give_back(made)
 

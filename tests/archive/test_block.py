@@ -52,6 +52,8 @@ def expected_of(flush: Flush) -> list[dict[str, Any]]:
 def test_each_row_is_its_record(strings: list[bytes | None], headers: Headers) -> None:
     flush = Flush([batch(3, 105, strings), batch(1, 7, strings, headers), batch(3, 100, [b"a", None, b"", b"b", b"c"])])
     assert rows_of(Blocks().make(flush)) == expected_of(flush)
+    alone = Flush([batch(1, 7, strings, headers)])  # perhaps without a byte
+    assert rows_of(Blocks().make(alone)) == expected_of(alone)
 
 
 def test_memory_that_is_used_again_holds_nothing_of_before() -> None:

@@ -122,7 +122,7 @@ async def run_archive(settings: Settings, store: ArchiveStore) -> None:
     async with serving(settings, "archive", 0) as health, LogOffsets(settings) as offsets:
         app = make_app(settings, "archive")
         source = AppLog(app, settings.topic, offsets)
-        archive = Archive(app, settings.topic, store, source, health, FlushPolicy())
+        archive = Archive(app, settings, store, source, health, FlushPolicy())
         build_archive(app, settings, archive)
         await run_app(app)
         await archive.close()

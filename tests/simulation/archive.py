@@ -3,8 +3,8 @@
 from collections import Counter
 
 from .clickhouse import SimulatedClickHouse
-from .worker import ArchiveWorker
-from .world import PARTITIONS, InvariantError, World
+from .worker import PARTITIONS, ArchiveWorker
+from .world import InvariantError, World
 
 
 class ArchiveWorld(World):

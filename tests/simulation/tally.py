@@ -8,8 +8,8 @@ from pipeline.domain.partition import PartitionTally
 
 from .redis import SimulatedRedis
 from .votes import SimulatedLog
-from .worker import TallyWorker
-from .world import PARTITIONS, InvariantError, World
+from .worker import PARTITIONS, TallyWorker
+from .world import InvariantError, World
 
 
 class TallyWorld(World):

@@ -17,7 +17,8 @@ from .redis import SimulatedRedis
 from .votes import TOPIC, Delivery, LogOfWorker, SimulatedLog
 from .wire import Wire
 
-SETTINGS = Settings(topic=TOPIC)
+PARTITIONS = 4  # two for each of an archive's archivers
+SETTINGS = Settings(topic=TOPIC, partitions=PARTITIONS)
 SMALL_FLUSHES = FlushPolicy(max_rows=12)  # as large as a few deliveries
 
 
@@ -121,7 +122,7 @@ class ArchiveWorker(Worker):
         super().__init__(name, log)
         app: Any = self.app
         health, store = Health("archive"), clickhouse.over(self.wire, name)
-        self.archive = Archive(app, TOPIC, store, self.log, health, SMALL_FLUSHES)
+        self.archive = Archive(app, SETTINGS, store, self.log, health, SMALL_FLUSHES)
         self.service = self.archive
 
     def take(self, delivery: Delivery) -> None:

@@ -9,9 +9,9 @@ from typing import Protocol, TypeVar
 
 from .votes import SimulatedLog
 from .wire import Call
-from .worker import Worker
+from .worker import PARTITIONS, Worker
 
-PARTITIONS, WORKERS, RECORDS = 2, 3, 120
+WORKERS, RECORDS = 3, 120
 CALM_ROUNDS = 60  # of half a second each: longer than every back-off, pause and look together
 
 T = TypeVar("T")
