@@ -24,8 +24,9 @@ from bench.edge_servers import ENDLESS, OPTIONS, POLL, Server, arrays, asgi, nod
 from bench.measuring import console, held_to, report, settings_of, system, until, usage, worker
 from pipeline.domain.record import Option, PollOpened
 from pipeline.domain.result import merge
+from pipeline.garbage import collect_rarely
 from pipeline.ledger.reader import open_ledgers
-from pipeline.load.crowd import Crowd, collect_rarely
+from pipeline.load.crowd import Crowd
 from pipeline.load.oracle import Oracle
 from pipeline.load.plan import Plan
 from pipeline.local.ports import free_port
@@ -83,7 +84,7 @@ def main(rounds: int = 3, seconds: float = 8.0, sockets: int = 19_000, overload:
 def _play(plan: Plan) -> dict[str, Any]:
     """Play a plan; give the oracle's content, and how long it took."""
     allow_connections(plan.connections)
-    collect_rarely()
+    collect_rarely()  # a pause would count as the server's time
 
     async def play() -> dict[str, Any]:
         crowd = Crowd(plan)

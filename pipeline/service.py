@@ -1,12 +1,12 @@
 """What all services have in common: a health page while they run, a topic that is checked first, gauges that are set."""
 
 import contextlib
-import gc
 from collections.abc import AsyncIterator, Callable
 
 import structlog
 
 from pipeline import health
+from pipeline.garbage import collect_rarely
 from pipeline.log.topics import open_topics
 from pipeline.settings import Settings
 from pipeline.waiting import repeating, until_available
@@ -23,15 +23,13 @@ async def serving(settings: Settings, name: str, default_port: int) -> AsyncIter
     Raises:
         ConfigurationError: the port is taken, or the topic is not as it must be.
     """
-    # A batch is thousands of small objects without cycles: the collector would look at each of them many times over.
-    gc.set_threshold(100_000, 50, 50)
     state = health.Health(name)
     port = default_port if settings.health_port is None else settings.health_port
     pages = await health.serve(state, settings.health_host, port)
     try:
         log.info("starting", health=str(pages.addresses[0]), kafka=settings.kafka, topic=settings.topic)
         await until_available(lambda: _check_topic(settings), state, "kafka")
-        gc.freeze()  # what has been imported stays: looking through it again stops everything for a tenth of a second
+        collect_rarely()
         yield state
     finally:
         await pages.cleanup()

@@ -13,7 +13,8 @@ from pipeline.cli.local import served
 from pipeline.domain.poll import PollId
 from pipeline.domain.result import Result
 from pipeline.errors import PollError
-from pipeline.load.crowd import Crowd, collect_rarely
+from pipeline.garbage import collect_rarely
+from pipeline.load.crowd import Crowd
 from pipeline.load.oracle import Oracle
 from pipeline.load.plan import Plan, check_loopback
 from pipeline.settings import Settings
@@ -68,7 +69,7 @@ async def load(  # noqa: PLR0913, PLR0917  # options of a command
     if not allow_remote:
         check_loopback(plan.host[0])
     allow_connections(connections)
-    collect_rarely()
+    collect_rarely()  # a pause would count as the server's time
     oracle = await _play(plan)
     if expect is not None:
         expect.write_bytes(oracle.to_json())

@@ -5,7 +5,6 @@ stalls is seen to stall (no coordinated omission).
 """
 
 import asyncio
-import gc
 import random
 import time
 from collections import deque
@@ -20,13 +19,6 @@ OPENED_AT_ONCE = 64
 BACKOFF_S = 0.25  # before the second try; doubled for each further one, with jitter
 NOT_IN_LOG = {"urn:airtally:problem:overloaded", "urn:airtally:problem:too-many-votes"}
 AGAIN = {0, 429, 500, 502, 503, 504}
-
-
-def collect_rarely() -> None:
-    """Keep this process's garbage collector from what there is already: its pauses would count as the server's time."""
-    gc.collect()
-    gc.freeze()
-    gc.set_threshold(100_000, 50, 50)
 
 
 class Crowd:
