@@ -80,9 +80,6 @@ EDGE_CONNECTIONS_MADE_ROOM = Counter(
 PUBLISH_SECONDS = Histogram(
     "airtally_publish_seconds", "From handing a batch of votes to Kafka to its acknowledgement", buckets=_SECONDS
 )
-PUBLISH_RECORDS = Histogram(
-    "airtally_publish_batch_records", "Votes in a batch", buckets=(1, 2, 5, 10, 20, 50, 100, 200, 500, 1000)
-)
 
 # All.
 RETRIES = Counter(

@@ -25,7 +25,7 @@ class Buckets:
             most: buckets that are remembered.
         """
         self._interval_s = 1 / per_s
-        self._tolerance_s = (burst - 1) / per_s
+        self._burst_s = burst / per_s
         self._most = most
         # Least recently used first. Not a dict: to find its first item passes all that were deleted before it.
         self._full_at: OrderedDict[str, float] = OrderedDict()
@@ -35,10 +35,12 @@ class Buckets:
 
     def take(self, name: str, now: float, tokens: int = 1) -> float:
         """Take tokens, all or none, at an instant (s, monotonic). Give 0, or how long to wait (s) until there are enough."""
-        full_at = max(self._full_at.pop(name, now), now)
-        wait_s = full_at - now + (tokens - 1) * self._interval_s - self._tolerance_s
+        full_at = self._full_at.pop(name, now)
+        full_at = max(full_at, now)
+        taken_at = full_at + tokens * self._interval_s
+        wait_s = taken_at - now - self._burst_s
         if wait_s <= _ROUNDING_S:
-            full_at, wait_s = full_at + tokens * self._interval_s, 0.0
+            full_at, wait_s = taken_at, 0.0
         self._full_at[name] = full_at
         if len(self._full_at) > self._most:
             self._full_at.popitem(last=False)

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from pipeline.edge.site import Site
 
 MAX_HEAD = 16 << 10  # bytes of a request's line and headers
-MAX_HEADERS = 100
+HEADER_COST = 32  # bytes that a header costs besides its own (RFC 9113, 6.5.2, counts so)
 
 IDLE_S = 75.0  # between two requests
 LINGER_S = 2.0  # for the reader of a last answer, before the connection is closed
@@ -48,14 +48,12 @@ class HttpConnection(asyncio.Protocol):
         self._parser = httptools.HttpRequestParser(self)
         self._transport: asyncio.Transport
         self._address = ""
-        self._request = Request()
-        self._head_bytes = self._headers = self._header_bytes = 0
+        self._request = Request("")
+        self._head_bytes = self._header_bytes = 0
         self._in_head = True
-        self._problem: ProblemError | None = None
         self._most_body = 0
         self._serving: Request | None = None
         self._queue: deque[Request] = deque()  # of a client that does not wait for answers
-        self._problems: dict[Request, ProblemError] = {}
         self._ending = self._is_paused = False
         self.deadline = 0.0  # s, monotonic
 
@@ -80,7 +78,7 @@ class HttpConnection(asyncio.Protocol):
             return  # it has its last answer, and is read only so that it can take that
         if self._serving is None and not self._head_bytes:
             self._site.busy(self)
-            self._wait(self._site.request_s)
+            self.deadline = time.monotonic() + self._site.request_s
         if self._in_head:
             self._head_bytes += len(data)
         try:
@@ -112,10 +110,8 @@ class HttpConnection(asyncio.Protocol):
 
     def on_message_begin(self) -> None:
         """Begin a request."""
-        self._request = Request()
-        self._request.address = self._address
-        self._problem, self._most_body = None, 0
-        self._headers = self._header_bytes = 0
+        self._request = Request(self._address)
+        self._most_body = self._header_bytes = 0
         self._in_head = True
 
     def on_url(self, url: bytes) -> None:
@@ -124,8 +120,7 @@ class HttpConnection(asyncio.Protocol):
 
     def on_header(self, name: bytes, value: bytes) -> None:
         """Take a header."""
-        self._headers += 1
-        self._header_bytes += len(name) + len(value)
+        self._header_bytes += len(name) + len(value) + HEADER_COST
         name = name.lower()
         if name in _WANTED:
             self._request.headers[name] = value
@@ -136,8 +131,9 @@ class HttpConnection(asyncio.Protocol):
         self._in_head = False
         request.method = self._parser.get_method().decode("latin-1")
         request.keep_alive = self._parser.should_keep_alive()
-        request.path, _, request.query = request.path.partition("?")
-        if self._headers > MAX_HEADERS or self._header_bytes + len(request.path) > MAX_HEAD:
+        if "?" in request.path:
+            request.path, _, request.query = request.path.partition("?")
+        if self._header_bytes + len(request.path) > MAX_HEAD:
             self._end(_too_large_head())
             return
         if self._parser.should_upgrade():
@@ -145,40 +141,38 @@ class HttpConnection(asyncio.Protocol):
         try:
             self._most_body = self._door.admit(request)
         except ProblemError as problem:
-            self._problem, self._most_body = problem, MAX_HEAD  # a small body is read over: the connection goes on
+            request.problem, self._most_body = problem, MAX_HEAD  # a small body is read over: the connection goes on
         if int(request.headers.get(b"content-length", b"0")) > self._most_body:
-            self._end(self._problem or _too_large_body(self._most_body))
-        elif request.header(b"expect").lower() == "100-continue" and self._serving is None:
+            self._end(request.problem or _too_large_body(self._most_body))
+        elif self._serving is None and request.headers.get(b"expect", b"").lower() == b"100-continue":
             self._transport.write(_CONTINUE)
 
     def on_body(self, body: bytes) -> None:
         """Take a part of the body."""
-        self._request.body += body
-        if len(self._request.body) > self._most_body and not self._ending:
-            self._end(self._problem or _too_large_body(self._most_body))
+        request = self._request
+        request.body += body
+        if len(request.body) > self._most_body and not self._ending:
+            self._end(request.problem or _too_large_body(self._most_body))
 
     def on_message_complete(self) -> None:
         """Serve the request, when those before it are served."""
         self._head_bytes, self._in_head = 0, True
         if self._ending or self._parser.should_upgrade():
             return
-        request = self._request
-        if self._problem is not None:
-            self._problems[request] = self._problem
-        self._queue.append(request)
-        if self._serving is None:
-            self._serve_next()
+        if self._serving is None and not self._queue:
+            self._enter(self._request)
         else:
+            self._queue.append(self._request)
             self._pause()
 
     # Serving.
 
-    def _serve_next(self) -> None:
-        request = self._serving = self._queue.popleft()
-        problem = self._problems.pop(request, None)
+    def _enter(self, request: Request) -> None:
+        """Let a request have its turn, when it comes."""
+        self._serving = request
         self.deadline = time.monotonic() + self._site.answer_s
-        if problem is not None:
-            self.refuse(request, problem)
+        if request.problem is not None:
+            self.refuse(request, request.problem)
         else:
             votes = 1 if request.grant is None else MAX_BALLOTS  # it is not known before they are read
             self._site.line.join(self, request, votes=votes, size=len(request.body))
@@ -213,12 +207,12 @@ class HttpConnection(asyncio.Protocol):
 
     def _serve_queued(self) -> None:
         if self._serving is None and self._queue and not self._transport.is_closing():
-            self._serve_next()
+            self._enter(self._queue.popleft())
             if not self._queue:
                 self._resume()
 
     def _write(self, request: Request, reply: Reply, *, is_last: bool) -> None:
-        more = self._door.cors(request)
+        more = self._door.cors(request) if b"origin" in request.headers else b""
         if is_last:
             more += b"Connection: close\r\n"
         self._transport.write(reply.written(more, with_body=request.method != "HEAD"))
@@ -290,7 +284,8 @@ class HttpConnection(asyncio.Protocol):
 
 def _too_large_head() -> ProblemError:
     return ProblemError(
-        HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE, f"headers may have {MAX_HEAD} bytes, and there may be {MAX_HEADERS}"
+        HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE,
+        f"address and headers may have {MAX_HEAD} bytes, and each header counts for {HEADER_COST} more",
     )
 
 

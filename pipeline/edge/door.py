@@ -61,14 +61,22 @@ class Door:
         if request.method != "POST":
             return 0
         request.grant = self._granted(request)
-        if request.header(b"content-type").partition(";")[0].strip().lower() != JSON:
+        if not _is_json(request.headers.get(b"content-type", b"")):
             raise ProblemError(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, f"send {JSON}", {"Accept": JSON})
         return MAX_POSTED if request.grant is None else MAX_FORWARDED
 
     def take(self, request: Request, respond: Respond) -> None:
         """Serve a request that was admitted and read. `respond` is called once, now or later."""
+        target = target_of(request.path)
         try:
-            self._take(request, target_of(request.path), respond)
+            if request.method == "OPTIONS":
+                respond(_preflight(", ".join(target.methods)))
+            elif target.kind == "openapi":
+                respond(Reply(HTTPStatus.OK, _OPENAPI))
+            elif target.kind == "socket" or target.poll_id is None:
+                respond(self.refusal(_socket_only(), request))
+            else:
+                self._take_votes(request, target.poll_id, respond)
         except ProblemError as problem:
             respond(self.refusal(problem, request))
 
@@ -106,16 +114,6 @@ class Door:
             raise ProblemError(HTTPStatus.FORBIDDEN, f"pages of {origin[:80]!r} may not vote here", kind="origin")
         return target.poll_id
 
-    def _take(self, request: Request, target: Target, respond: Respond) -> None:
-        if request.method == "OPTIONS":
-            respond(_preflight(", ".join(target.methods)))
-        elif target.kind == "openapi":
-            respond(Reply(HTTPStatus.OK, _OPENAPI))
-        elif target.kind == "socket" or target.poll_id is None:
-            raise ProblemError(HTTPStatus.UPGRADE_REQUIRED, "this address speaks WebSocket", {"Upgrade": "websocket"})
-        else:
-            self._take_votes(request, target.poll_id, respond)
-
     def _take_votes(self, request: Request, poll_id: PollId, respond: Respond) -> None:
         votes = 1
 
@@ -130,12 +128,9 @@ class Door:
             self.ingest.take_one(poll_id, request.body, request.address, answer)
 
     def _granted(self, request: Request) -> Grant | None:
-        authorization = request.header(b"authorization")
-        if not authorization:
-            if self._is_public:
-                return None
-            raise _token_needed()
-        scheme, _, token = authorization.partition(" ")
+        if self._is_public and b"authorization" not in request.headers:
+            return None
+        scheme, _, token = request.header(b"authorization").partition(" ")
         if scheme.lower() != "bearer":
             raise _token_needed()
         return self._tokens.verify(token.strip())
@@ -168,6 +163,11 @@ def target_of(path: str) -> Target:
     return Target(kind, PollId(show, poll), ("POST", "OPTIONS") if kind == "votes" else ("GET",))
 
 
+@lru_cache(maxsize=256)
+def _is_json(content_type: bytes) -> bool:
+    return content_type.partition(b";")[0].strip().lower() == JSON.encode()
+
+
 @lru_cache(maxsize=65_536)
 def network_of(address: str) -> str:
     """Give what one viewer's addresses have in common: an IPv4 address, or the first 64 bits of an IPv6 address."""
@@ -193,6 +193,10 @@ def _preflight(methods: str) -> Reply:
             "Access-Control-Max-Age": str(PREFLIGHT_S),
         },
     )
+
+
+def _socket_only() -> ProblemError:
+    return ProblemError(HTTPStatus.UPGRADE_REQUIRED, "this address speaks WebSocket", {"Upgrade": "websocket"})
 
 
 def _token_needed(detail: str = "this needs an access token") -> ProblemError:

@@ -48,9 +48,9 @@ class Ingest:
         """Votes on their way to Kafka."""
         return self._publisher.in_flight
 
-    def has_room(self, votes: int) -> bool:
-        """Tell whether so many votes can be taken now."""
-        return self._publisher.has_room(votes)
+    def room(self) -> int:
+        """Give how many votes can be taken now."""
+        return self._publisher.room()
 
     def refused(self, problem: ProblemError) -> None:
         """Count a request that was not served."""
@@ -63,7 +63,8 @@ class Ingest:
             ProblemError: it is not taken.
         """
         now = time.monotonic()
-        _wait(self._addresses.take(address, now), "this address")
+        if wait_s := self._addresses.take(address, now):
+            raise _too_fast("this address", wait_s)
         ballot = _read(read_posted, body)
         cast_at = now_ms()
         (vote,) = self._publisher.votes(poll_id, [ballot], [cast_at])
@@ -74,7 +75,8 @@ class Ingest:
                 answer(None)
                 return ballot.vote_id
             raise
-        _wait(self._voters.take(vote.voter_id, now), "this voter")
+        if wait_s := self._voters.take(vote.voter_id, now):
+            raise _too_fast("this voter", wait_s)
 
         def settled(error: PublishError | None) -> None:
             if error is None:
@@ -95,7 +97,8 @@ class Ingest:
             raise ProblemError(
                 HTTPStatus.UNPROCESSABLE_ENTITY, f"{len(ballots)} votes: send 1 to {MAX_BALLOTS}", kind="invalid-vote"
             )
-        _wait(self._fronts.take(grant.edge_id, time.monotonic(), len(ballots)), f"the edge {grant.edge_id}")
+        if wait_s := self._fronts.take(grant.edge_id, time.monotonic(), len(ballots)):
+            raise _too_fast(f"the edge {grant.edge_id}", wait_s)
         now = now_ms()
         cast_at = [now if ballot.cast_at is None else ballot.cast_at for ballot in ballots]
         self._check_all(poll_id, ballots, cast_at, now)
@@ -188,8 +191,7 @@ def _check_plausible(cast_at: int, now: int) -> None:
         )
 
 
-def _wait(wait_s: float, who: str) -> None:
-    if wait_s:
-        raise again_later(
-            HTTPStatus.TOO_MANY_REQUESTS, f"too many votes from {who}", "too-many-votes", least_s=wait_s, spread_s=1.0
-        )
+def _too_fast(who: str, wait_s: float) -> ProblemError:
+    return again_later(
+        HTTPStatus.TOO_MANY_REQUESTS, f"too many votes from {who}", "too-many-votes", least_s=wait_s, spread_s=1.0
+    )

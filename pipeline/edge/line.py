@@ -13,7 +13,7 @@ import time
 from collections import deque
 from collections.abc import Callable
 from http import HTTPStatus
-from typing import Any, NamedTuple, Protocol
+from typing import Any, Protocol
 
 import structlog
 
@@ -39,25 +39,20 @@ class Waiting(Protocol):
         """End; something is wrong with us."""
 
 
-class _Place(NamedTuple):
-    since: float  # s, monotonic
-    who: Waiting
-    request: object
-    votes: int
-    size: int  # bytes
+_Place = tuple[float, Waiting, object, int, int]  # since when (s, monotonic), who, with what, votes, bytes
 
 
 class Line:
     """The line of one process."""
 
-    def __init__(self, has_room: Callable[[int], bool], wait_s: float) -> None:
+    def __init__(self, room: Callable[[], int], wait_s: float) -> None:
         """Choose.
 
         Args:
-            has_room: whether so many votes can be taken now.
+            room: how many votes can be taken now.
             wait_s: how long a request may wait.
         """
-        self._has_room, self._wait_s = has_room, wait_s
+        self._room, self._wait_s = room, wait_s
         self._waiting: deque[_Place] = deque()
         self._bytes = 0
         self._is_called = False
@@ -68,25 +63,29 @@ class Line:
             who.refuse(request, _too_many())
             return
         self._bytes += size
-        self._waiting.append(_Place(time.monotonic(), who, request, votes, size))
+        self._waiting.append((time.monotonic(), who, request, votes, size))
         if not self._is_called:
             self._call(0.0)
 
     def _turn(self) -> None:
         self._is_called = False
         began = now = time.monotonic()
+        room = 0
         while self._waiting and now < began + TURN_S:
             since, who, request, votes, size = self._waiting[0]
             is_late = now > since + self._wait_s
-            if not is_late and not self._has_room(votes):
-                self._call(LOOK_S)
-                return
+            if votes > room and not is_late:
+                room = self._room()  # it is asked anew when it may be used up: many bring fewer votes than they might
+                if votes > room:
+                    self._call(LOOK_S)
+                    return
             self._waiting.popleft()
             self._bytes -= size
             try:
                 if is_late:
                     who.refuse(request, _too_many())
                 else:
+                    room -= votes
                     who.serve(request)
             except Exception:
                 log.exception("a bug ended a connection")

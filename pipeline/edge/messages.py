@@ -18,14 +18,15 @@ _ALWAYS = "X-Content-Type-Options: nosniff\r\nReferrer-Policy: no-referrer\r\nCa
 class Request:
     """A request, as far as it has been read. `headers` has those that somebody asks for, names in lower case."""
 
-    __slots__ = ("address", "body", "grant", "headers", "keep_alive", "method", "path", "query")
+    method = path = query = ""
+    body = b""
+    keep_alive = True
+    grant: Grant | None = None  # of an edge in front
+    problem: ProblemError | None = None  # for which it is not admitted
 
-    def __init__(self) -> None:
-        self.method = self.path = self.query = self.address = ""
+    def __init__(self, address: str) -> None:
+        self.address = address
         self.headers: dict[bytes, bytes] = {}
-        self.body = b""
-        self.keep_alive = True
-        self.grant: Grant | None = None  # of an edge in front
 
     def header(self, name: bytes) -> str:
         """Give a header's value; empty: there is none."""
@@ -35,7 +36,7 @@ class Request:
 class Reply:
     """A reply, ready but for what differs between connections."""
 
-    __slots__ = ("body", "head", "status")
+    __slots__ = ("_head", "_whole", "body", "status")
 
     def __init__(
         self, status: HTTPStatus, body: bytes, headers: Mapping[str, str] | None = None, media_type: str = JSON
@@ -44,11 +45,14 @@ class Reply:
         lines = "".join(f"{name}: {value}\r\n" for name, value in (headers or {}).items())
         kind = f"Content-Type: {media_type}\r\n" if body else ""
         length = "" if status == HTTPStatus.NO_CONTENT else f"Content-Length: {len(body)}\r\n"
-        self.head = f"HTTP/1.1 {status.value} {status.phrase}\r\n{kind}{length}{_ALWAYS}{lines}".encode("latin-1")
+        self._head = f"HTTP/1.1 {status.value} {status.phrase}\r\n{kind}{length}{_ALWAYS}{lines}".encode("latin-1")
+        self._whole = b"%b\r\n%b" % (self._head, body)
 
     def written(self, more: bytes, *, with_body: bool = True) -> bytes:
         """Write it, with further header lines."""
-        return b"%b%b\r\n%b" % (self.head, more, self.body if with_body else b"")
+        if with_body and not more:
+            return self._whole
+        return b"%b%b\r\n%b" % (self._head, more, self.body if with_body else b"")
 
 
 def problem_reply(problem: ProblemError, path: str) -> Reply:

@@ -4,7 +4,7 @@ The same person has the same pseudonym within a show, which is what counting nee
 has the log but not the secret can neither name a voter nor test a guess.
 """
 
-import base64
+import binascii
 import hashlib
 import hmac
 from collections.abc import Sequence
@@ -17,6 +17,7 @@ CODE_BYTES = 16  # of an HMAC's 32: RFC 2104 asks for half at least. In 22 chara
 MOST_SHOWS = 1000  # whose keys are at hand
 _PURPOSE = b"airtally voter pseudonym 1\x00"
 _BLOCK = 64  # bytes of SHA-256's
+_URL_SAFE = bytes.maketrans(b"+/", b"-_")  # RFC 4648, 5
 
 
 class Pseudonyms:
@@ -51,7 +52,7 @@ class Pseudonyms:
             second.update(first.digest())
             codes.append(second.digest()[:CODE_BYTES])
         # All are written in one call: base64 has 4 characters for 3 bytes, and the last 2 of 24 are those of the blanks.
-        text = base64.urlsafe_b64encode(b"\0\0".join([*codes, b""])).decode()
+        text = binascii.b2a_base64(b"\0\0".join([*codes, b""]), newline=False).translate(_URL_SAFE).decode()
         return [text[start : start + 22] for start in range(0, 24 * len(codes), 24)]
 
     def _keyed(self, show_id: str) -> tuple["hashlib._Hash", "hashlib._Hash"]:

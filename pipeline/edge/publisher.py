@@ -72,9 +72,9 @@ class VotePublisher:
         """Votes that were taken and are not acknowledged."""
         return self._lanes.in_flight
 
-    def has_room(self, votes: int) -> bool:
-        """Tell whether so many votes would be taken now."""
-        return self._lanes.has_room(votes)
+    def room(self) -> int:
+        """Give how many votes would be taken now."""
+        return self._lanes.room()
 
     async def publish(self, ballot: Ballot) -> Vote:
         """Publish one vote; give it as it is in the log.

@@ -2,8 +2,8 @@
 
 import asyncio
 import time
-from collections import OrderedDict
 from contextlib import suppress
+from itertools import islice
 
 from pipeline.domain.poll import PollId
 from pipeline.edge.connection import HttpConnection
@@ -26,12 +26,12 @@ class Site:
     def __init__(self, door: Door, results: Results, settings: Settings, most_connections: int) -> None:
         self.door, self.results = door, results
         self.request_s, self.answer_s = settings.edge_request_s, settings.edge_answer_s
-        self.line = Line(door.ingest.has_room, settings.edge_wait_s)
+        self.line = Line(door.ingest.room, settings.edge_wait_s)
         self.most_connections = most_connections
         self._connections: set[HttpConnection | VoterSocket] = set()
         self.sockets = 0
         # Since when (s, monotonic); the longest first.
-        self._idle: OrderedDict[HttpConnection | VoterSocket, float] = OrderedDict()
+        self._idle: dict[HttpConnection | VoterSocket, float] = {}
         self.made_room = 0  # connections that were closed for others
         self.is_draining = False
 
@@ -47,10 +47,10 @@ class Site:
 
     def _make_room(self) -> None:
         idle_since = time.monotonic() - LEAST_IDLE_S
-        for _ in range(AT_ONCE):
-            if not self._idle or next(iter(self._idle.values())) > idle_since:
+        for connection, since in list(islice(self._idle.items(), AT_ONCE)):
+            if since > idle_since:
                 return
-            connection, _ = self._idle.popitem(last=False)
+            del self._idle[connection]
             connection.drain()
             self.made_room += 1
 

@@ -11,6 +11,7 @@ What waits is bounded, and whoever would go beyond that is told so at once.
 
 import asyncio
 import contextlib
+import time
 from collections import Counter, deque
 from collections.abc import Callable, Sequence
 from types import TracebackType
@@ -74,9 +75,9 @@ class Lanes:
             await lane.abandon()
         await self._link.close()
 
-    def has_room(self, records: int) -> bool:
-        """Tell whether so many records would be taken now."""
-        return self.in_flight + records <= self._most_in_flight
+    def room(self) -> int:
+        """Give how many records would be taken now."""
+        return self._most_in_flight - self.in_flight
 
     def submit(self, records: Sequence[tuple[bytes, bytes]], settled: Settled) -> None:
         """Take records (key, value), at least one, all or none of them; `settled` is called once for all.
@@ -86,7 +87,7 @@ class Lanes:
         """
         if self._is_closed:
             raise BackpressureError("the publisher is closed: nothing more is taken")
-        if not self.has_room(len(records)):
+        if len(records) > self.room():
             raise BackpressureError(
                 f"{self.in_flight} records are on their way to Kafka, and {self._most_in_flight} is the limit: try again later"
             )
@@ -177,9 +178,9 @@ class _Lane:
                     break
                 self._waiting.popleft()
                 self._sent.append(countdown)
-            metrics.PUBLISH_RECORDS.observe(len(self._sent))
-            with metrics.PUBLISH_SECONDS.time():
-                await (await producer.send_batch(batch, self._topic, partition=self._partition))
+            began = time.monotonic()
+            await (await producer.send_batch(batch, self._topic, partition=self._partition))
+            metrics.PUBLISH_SECONDS.observe(time.monotonic() - began)
         except KafkaError as error:
             self._link.renew(producer, error)
             return PublishError(f"not acknowledged: {error!r}; publish it again with the same id")
@@ -188,9 +189,11 @@ class _Lane:
     def _settle(self, error: PublishError | None) -> None:
         sent, self._sent = self._sent, []
         self._count(len(sent))
-        soon = asyncio.get_running_loop().call_soon  # not here: what a callback raises is not to end a lane
         for countdown, records in Counter(sent).items():
-            soon(countdown, records, error)
+            try:
+                countdown(records, error)
+            except Exception:  # what a callback raises is not to end a lane
+                log.exception("a bug in who was told of acknowledged records")
 
 
 class _Link:

@@ -17,8 +17,8 @@ class Client:
     room: int = 1_000_000
     serve_s: float = 0.0
 
-    def has_room(self, votes: int) -> bool:
-        return len(self.served) + votes <= self.room
+    def free(self) -> int:
+        return self.room - len(self.served)
 
     def serve(self, request: int) -> None:
         if self.serve_s:
@@ -44,7 +44,7 @@ async def settled(client: Client, requests: int) -> None:
 
 async def test_requests_are_served_in_their_order_and_others_have_their_turns_between() -> None:
     client, rounds = Client(serve_s=0.0005), 0
-    line = Line(client.has_room, wait_s=60)
+    line = Line(client.free, wait_s=60)
     for number in range(100):
         line.join(client, number, votes=1, size=1)
     assert client.served == []  # not while connections are read
@@ -57,7 +57,7 @@ async def test_requests_are_served_in_their_order_and_others_have_their_turns_be
 
 async def test_what_has_no_room_waits_until_there_is_some() -> None:
     client = Client(room=3)
-    line = Line(client.has_room, wait_s=60)
+    line = Line(client.free, wait_s=60)
     for number in range(5):
         line.join(client, number, votes=1, size=1)
     await asyncio.sleep(4 * LOOK_S)
@@ -67,9 +67,20 @@ async def test_what_has_no_room_waits_until_there_is_some() -> None:
     assert (client.served, client.refused) == ([0, 1, 2, 3, 4], [])
 
 
+async def test_whoever_brings_fewer_votes_than_there_might_have_been_leaves_the_room_to_others() -> None:
+    client = Client(room=1000)
+    line = Line(client.free, wait_s=60)
+    for number in range(100):
+        line.join(client, number, votes=500, size=1)
+    began = asyncio.get_running_loop().time()
+    await settled(client, 100)
+    assert client.served == list(range(100))
+    assert asyncio.get_running_loop().time() < began + 20 * LOOK_S  # two at a look would take fifty
+
+
 async def test_what_has_waited_too_long_is_told_to_come_again_each_at_another_moment() -> None:
     client = Client(room=0)
-    line = Line(client.has_room, wait_s=0.05)
+    line = Line(client.free, wait_s=0.05)
     for number in range(50):
         line.join(client, number, votes=1, size=1)
     await settled(client, 50)
@@ -82,7 +93,7 @@ async def test_what_has_waited_too_long_is_told_to_come_again_each_at_another_mo
 
 async def test_a_bug_ends_one_connection_and_not_the_line() -> None:
     client = Client()
-    line = Line(client.has_room, wait_s=60)
+    line = Line(client.free, wait_s=60)
     for number in (1, -1, 2):
         line.join(client, number, votes=1, size=1)
     await settled(client, 3)
@@ -91,7 +102,7 @@ async def test_a_bug_ends_one_connection_and_not_the_line() -> None:
 
 async def test_what_waits_has_a_bound_in_bytes() -> None:
     client = Client(room=0)
-    line = Line(client.has_room, wait_s=60)
+    line = Line(client.free, wait_s=60)
     for number in range(10):
         line.join(client, number, votes=1, size=MOST_BYTES // 4)
     assert [number for number, _ in client.refused] == [4, 5, 6, 7, 8, 9]
