@@ -1,6 +1,7 @@
 """How cost grows: `python -m bench.growth`. One tally worker, a short log for each point, one thing changed at a time.
 
-Rate against partitions, options, polls open at once, voters, repeats and the size of a chunk; Redis's memory against votes.
+Rate against partitions, options, polls open at once, voters, repeats and the size of a chunk; memory against the votes that are
+counted, and against a backlog of which no more count.
 Each answer is checked against the oracle, poll by poll and cell by cell.
 """
 
@@ -36,6 +37,7 @@ BENDS = {  # what does, at each curve
     "records of a chunk, at most": "each chunk costs a call, a round trip and a write of the head; larger ones keep Redis from "
     "others for longer.",
     "votes": "a vote's cost does not depend on how many came before, but for tables that double; memory follows the votes.",
+    "backlog": "as many votes count in each, among ever more repeats: what waits to be read is not held.",
 }
 
 
@@ -69,6 +71,10 @@ def points(records: int) -> list[Point]:
         *[Point("share of repeats", share, replace(plain, repeats=share)) for share in (0.0, 0.05, 0.5)],
         *[Point("records of a chunk, at most", number, plain, chunk=number) for number in (100, 500, 2_000, 6_000)],
         *[Point("votes", number, replace(plain, records=number)) for number in (records // 4, records, 3 * records)],
+        *[
+            Point("backlog", times * records, replace(plain, records=times * records, repeats=1 - 1 / times))
+            for times in (1, 4, 16)
+        ],
     ]
 
 

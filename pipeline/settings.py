@@ -67,8 +67,12 @@ class Settings(BaseSettings):
     edge_connections: Annotated[int, Field(ge=1)] = 20_000  # at once; more wait until there is room
     edge_in_flight: Annotated[int, Field(ge=500)] = 30_000  # votes on their way to Kafka; more are told to come again
     edge_request_s: Annotated[float, Field(gt=0)] = 10.0  # for a whole request to arrive
-    edge_answer_s: Annotated[float, Field(gt=0)] = 10.0  # a vote that Kafka has not acknowledged by then is told so
-    edge_wait_s: Annotated[float, Field(gt=0)] = 2.0  # a request that waits longer for its turn is told to come again
+    edge_answer_s: Annotated[float, Field(gt=0, le=30)] = (
+        10.0  # a vote that Kafka has not acknowledged by then is told so
+    )
+    edge_wait_s: Annotated[float, Field(gt=0, le=10)] = (
+        2.0  # a request that waits longer for its turn is told to come again
+    )
     edge_drain_s: Annotated[float, Field(ge=0)] = 20.0  # for what is in flight when the service is told to stop
     edge_lame_duck_s: Annotated[float, Field(ge=0)] = 0.0  # before that: not ready, but still taking votes
     edge_voter_per_s: Annotated[float, Field(gt=0)] = 1.0

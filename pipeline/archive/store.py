@@ -9,6 +9,7 @@ readers see one.
 import asyncio
 import itertools
 import secrets
+import threading
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -79,6 +80,7 @@ class ArchiveStore:
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
         self._client: Any = None
+        self._connecting = threading.Lock()
         self._tokens = Tokens(secrets.token_hex(8))
         self._blocks = Blocks()
 
@@ -205,6 +207,7 @@ class ArchiveStore:
 
     def _connected(self) -> Any:
         """The client, made at the first call, so that a ClickHouse that is away is waited for in one place."""
-        if self._client is None:
-            self._client = connect(self._settings)
-        return self._client
+        with self._connecting:
+            if self._client is None:
+                self._client = connect(self._settings)
+            return self._client

@@ -89,7 +89,7 @@ async def on_air(found: Settings, poll: PollId) -> OnAir | None:
     """Read the display as a graphics maker does, from its one key; None: there is none of this poll."""
     client = connect(found)
     try:
-        shown, series = await Display(client, found.topic).load(poll)
+        shown, series = await Display(client, found.topic, found.partitions).load(poll)
     finally:
         await client.aclose()
     if shown is None or series is None:

@@ -25,6 +25,8 @@ MAX_VOTERS = 1000  # that one void names; more are more voids
 VOTER_CHARACTERS = (string.ascii_letters + string.digits + "_-").encode()
 VOTE_ID_BYTES = 16
 MAX_INSTANT_MS = 2**53 - 1  # what every JSON reader keeps exactly
+MAX_AGE_MS = 60_000  # a vote cast longer than this before its append time is implausible
+MAX_AHEAD_MS = 5_000  # and one cast further than this after it
 
 ID = r"[a-z0-9][a-z0-9-]{0,62}"
 _VOTER = r"[A-Za-z0-9_-]{1,64}"

@@ -11,11 +11,9 @@ from numpy.typing import NDArray
 from pipeline.domain.columns import Columns
 from pipeline.domain.outcome import Outcome
 from pipeline.domain.poll import NEVER, Poll, PollId
+from pipeline.domain.record import MAX_AGE_MS, MAX_AHEAD_MS
 from pipeline.domain.rows import Places
 from pipeline.domain.strings import Numbers, Strings
-
-MAX_AGE_MS = 60_000  # a vote cast longer than this before its append time is implausible
-MAX_AHEAD_MS = 5_000  # and one cast further than this after it
 
 RULES = (
     Outcome.COUNTED,  # unless rules 8 to 10 say otherwise

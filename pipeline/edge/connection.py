@@ -14,15 +14,15 @@ import httptools
 import structlog
 
 from pipeline.edge.ballots import MAX_BALLOTS
-from pipeline.edge.door import network_of
 from pipeline.edge.messages import Reply, Request, unanswered
-from pipeline.web.problems import ProblemError
+from pipeline.web.problems import ProblemError, again_later
 
 if TYPE_CHECKING:
     from pipeline.edge.site import Site
 
 MAX_HEAD = 16 << 10  # bytes of a request's line and headers
 HEADER_COST = 32  # bytes that a header costs besides its own (RFC 9113, 6.5.2, counts so)
+MOST_QUEUED = 64  # requests of a client that does not wait for answers
 
 IDLE_S = 75.0  # between two requests
 LINGER_S = 2.0  # for the reader of a last answer, before the connection is closed
@@ -40,7 +40,11 @@ _CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 
 
 class HttpConnection(asyncio.Protocol):
-    """Reads requests and answers them in their order, one at a time."""
+    """Reads requests and answers them in their order, one at a time.
+
+    Nothing is read while requests wait to be served, or answers to be taken. A request with a problem waits like any other;
+    behind one that cannot be read to its end, nothing is read any more.
+    """
 
     def __init__(self, site: "Site") -> None:
         self._site = site
@@ -48,13 +52,17 @@ class HttpConnection(asyncio.Protocol):
         self._parser = httptools.HttpRequestParser(self)
         self._transport: asyncio.Transport
         self._address = ""
-        self._request = Request("")
-        self._head_bytes = self._header_bytes = 0
-        self._in_head = True
-        self._most_body = 0
+        self._request = Request("")  # that is read
+        self._is_receiving = False  # it has begun, and not ended
+        self._in_head = False
+        self._received = self._header_bytes = self._body_bytes = self._most_body = 0
+        self._body: list[bytes] = []
+        self._queue: deque[Request] = deque()  # that are to be served
         self._serving: Request | None = None
-        self._queue: deque[Request] = deque()  # of a client that does not wait for answers
-        self._ending = self._is_paused = False
+        self._is_read = False  # to the last request that there will be
+        self._is_slow = False  # the client does not take its answers
+        self._is_ending = False  # it has its last answer
+        self._is_paused = False
         self.deadline = 0.0  # s, monotonic
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -62,25 +70,22 @@ class HttpConnection(asyncio.Protocol):
         self._transport = transport  # type: ignore[assignment]
         self._transport.set_write_buffer_limits(WRITE_BUFFER)
         peer = transport.get_extra_info("peername")
-        self._address = network_of(peer[0]) if peer else ""
+        self._address = peer[0] if peer else ""
         self._site.opened(self)
         self._rest(self._site.request_s)
 
     def connection_lost(self, _error: Exception | None) -> None:
         """Forget it; votes that it brought go on."""
         self._site.closed(self)
-        self._ending = True
+        self._is_read = self._is_ending = True
         self._queue.clear()
+        self._forget_parser()
 
     def data_received(self, data: bytes) -> None:
         """Read on."""
-        if self._ending:
-            return  # it has its last answer, and is read only so that it can take that
-        if self._serving is None and not self._head_bytes:
-            self._site.busy(self)
-            self.deadline = time.monotonic() + self._site.request_s
-        if self._in_head:
-            self._head_bytes += len(data)
+        if self._is_read:
+            return  # what comes is read only so that the client can take its last answer
+        self._received += len(data)
         try:
             self._parser.feed_data(data)
         except httptools.HttpParserUpgrade as upgrade:
@@ -91,42 +96,62 @@ class HttpConnection(asyncio.Protocol):
             self.abort()
             return
         except httptools.HttpParserError as error:
-            if not self._ending:
-                self._end(ProblemError(HTTPStatus.BAD_REQUEST, f"not HTTP/1.1: {str(error)[:200]}", kind="not-http"))
-            return
-        if self._in_head and self._head_bytes > MAX_HEAD:
-            self._end(_too_large_head())
+            self._refuse_rest(
+                ProblemError(HTTPStatus.BAD_REQUEST, f"not HTTP/1.1: {str(error)[:200]}", kind="not-http")
+            )
+        if self._is_receiving and self._received > MAX_HEAD + 2 * self._most_body:
+            self._refuse_rest(_too_large_head() if self._in_head else _too_large_body(self._most_body))
+        if self._queue:
+            self._go_on()
+
+    def eof_received(self) -> bool:
+        """Serve what has come whole; the client sends no more, but may wait for answers."""
+        self._is_read = True
+        return self._serving is not None or bool(self._queue)
 
     def pause_writing(self) -> None:
-        """Do not serve more than the client takes."""
-        self._wait(self._site.request_s)
-        self._pause()
+        """Do not serve more than the client takes, nor wait for it for long."""
+        self._is_slow = True
+        self._expire_in(self._site.request_s)
+        self._read_or_not()
 
     def resume_writing(self) -> None:
         """Go on."""
-        self._resume()
+        self._is_slow = False
+        if self._serving is None and not (self._queue or self._is_receiving or self._is_ending):
+            self._rest(IDLE_S)
+        self._go_on()
 
     # What httptools calls while it reads.
 
     def on_message_begin(self) -> None:
         """Begin a request."""
         self._request = Request(self._address)
-        self._most_body = self._header_bytes = 0
-        self._in_head = True
+        if self._is_read:
+            return
+        self._body = []
+        self._header_bytes = self._body_bytes = self._most_body = 0
+        self._is_receiving = self._in_head = True
+        if self._serving is None and not self._queue:
+            self._site.busy(self)
+            self._expire_in(self._site.request_s)
 
     def on_url(self, url: bytes) -> None:
         """Take the target, or a part of it."""
         self._request.path += url.decode("latin-1")
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        """Take a header."""
+        """Take a header. One that comes again is a list (RFC 9110, 5.3)."""
         self._header_bytes += len(name) + len(value) + HEADER_COST
         name = name.lower()
         if name in _WANTED:
-            self._request.headers[name] = value
+            headers = self._request.headers
+            headers[name] = value if name not in headers else headers[name] + b", " + value
 
     def on_headers_complete(self) -> None:
         """Decide whether the request is admitted, before its body comes."""
+        if self._is_read:
+            return
         request = self._request
         self._in_head = False
         request.method = self._parser.get_method().decode("latin-1")
@@ -134,7 +159,10 @@ class HttpConnection(asyncio.Protocol):
         if "?" in request.path:
             request.path, _, request.query = request.path.partition("?")
         if self._header_bytes + len(request.path) > MAX_HEAD:
-            self._end(_too_large_head())
+            self._refuse_rest(_too_large_head())
+            return
+        if not self._has_host(request):
+            self._refuse_rest(ProblemError(HTTPStatus.BAD_REQUEST, "send one Host", kind="not-http"))
             return
         if self._parser.should_upgrade():
             return
@@ -143,34 +171,43 @@ class HttpConnection(asyncio.Protocol):
         except ProblemError as problem:
             request.problem, self._most_body = problem, MAX_HEAD  # a small body is read over: the connection goes on
         if int(request.headers.get(b"content-length", b"0")) > self._most_body:
-            self._end(request.problem or _too_large_body(self._most_body))
-        elif self._serving is None and request.headers.get(b"expect", b"").lower() == b"100-continue":
+            self._refuse_rest(request.problem or _too_large_body(self._most_body))
+        elif b"expect" in request.headers and self._is_continued(request):
             self._transport.write(_CONTINUE)
 
     def on_body(self, body: bytes) -> None:
         """Take a part of the body."""
-        request = self._request
-        request.body += body
-        if len(request.body) > self._most_body and not self._ending:
-            self._end(request.problem or _too_large_body(self._most_body))
+        if self._is_read:
+            return
+        self._body_bytes += len(body)
+        self._body.append(body)
+        if self._body_bytes > self._most_body:
+            self._refuse_rest(self._request.problem or _too_large_body(self._most_body))
 
     def on_message_complete(self) -> None:
-        """Serve the request, when those before it are served."""
-        self._head_bytes, self._in_head = 0, True
-        if self._ending or self._parser.should_upgrade():
+        """Let the request wait for its turn."""
+        if self._is_read or self._parser.should_upgrade():
             return
-        if self._serving is None and not self._queue:
-            self._enter(self._request)
-        else:
-            self._queue.append(self._request)
-            self._pause()
+        if len(self._queue) == MOST_QUEUED:
+            self._refuse_rest(_impatient())
+            return
+        self._is_receiving = False
+        self._received = 0  # what came with its end, of the next one, is not counted
+        self._request.body = b"".join(self._body)
+        self._queue.append(self._request)
 
     # Serving.
+
+    def _go_on(self) -> None:
+        """Serve the next request, if there is one and the client takes answers; read on, or not."""
+        if self._queue and self._serving is None and not self._is_slow and not self._transport.is_closing():
+            self._enter(self._queue.popleft())
+        self._read_or_not()
 
     def _enter(self, request: Request) -> None:
         """Let a request have its turn, when it comes."""
         self._serving = request
-        self.deadline = time.monotonic() + self._site.answer_s
+        self._expire_in(self._site.answer_s)
         if request.problem is not None:
             self.refuse(request, request.problem)
         else:
@@ -195,61 +232,84 @@ class HttpConnection(asyncio.Protocol):
         if self._serving is not request or self._transport.is_closing():
             return
         self._serving = None
-        is_last = self._ending or self._site.is_draining or not request.keep_alive
-        self._write(request, reply, is_last=is_last)
-        if is_last:
-            self._ending = True
-            self._transport.close()
-        elif self._queue:
-            asyncio.get_running_loop().call_soon(self._serve_queued)
-        else:
-            self._rest(IDLE_S)
-
-    def _serve_queued(self) -> None:
-        if self._serving is None and self._queue and not self._transport.is_closing():
-            self._enter(self._queue.popleft())
-            if not self._queue:
-                self._resume()
-
-    def _write(self, request: Request, reply: Reply, *, is_last: bool) -> None:
+        is_last = not request.keep_alive or self._site.is_draining or (self._is_read and not self._queue)
         more = self._door.cors(request) if b"origin" in request.headers else b""
         if is_last:
             more += b"Connection: close\r\n"
         self._transport.write(reply.written(more, with_body=request.method != "HEAD"))
+        if is_last:
+            self._finish()
+        elif self._queue:
+            asyncio.get_running_loop().call_soon(self._go_on)  # not at once: others have their turns between
+        elif self._is_receiving:
+            self._expire_in(self._site.request_s)
+        elif not self._is_slow:
+            self._rest(IDLE_S)
 
-    def _end(self, problem: ProblemError) -> None:
-        """Tell a last problem, and read nothing any more. Closing at once could take the answer from its reader."""
-        request, self._ending = self._request, True
-        if self._serving is None and not self._transport.is_closing():
-            self._write(request, self._door.refusal(problem, request), is_last=True)
+    def _finish(self) -> None:
+        """Close, with the last answer written. To do so in the midst of a request could take the answer from its reader."""
+        self._is_ending = True
+        self._queue.clear()
+        if self._is_receiving:
+            self._is_read = True
             self._transport.write_eof()
-        self._wait(LINGER_S)
+            self._read_or_not()
+            self._expire_in(LINGER_S)
+        else:
+            self._transport.close()
+
+    def _refuse_rest(self, problem: ProblemError) -> None:
+        """Tell a problem, when all before it is answered, and read nothing any more."""
+        if not self._is_read:
+            request = self._request if self._is_receiving else Request(self._address)
+            self._is_read = self._is_receiving = True
+            request.problem, request.keep_alive = problem, False
+            self._queue.append(request)
+            self._go_on()
 
     def _upgrade(self, rest: bytes) -> None:
         """Hand the connection over to a WebSocket, with what was read after the request."""
         request = self._request
-        if request.method != "GET" or self._serving is not None:
-            self._end(ProblemError(HTTPStatus.BAD_REQUEST, "open a WebSocket by GET, when all else is answered"))
+        if self._is_read:
+            return
+        if request.method != "GET" or self._serving is not None or self._queue:
+            self._refuse_rest(_no_upgrade())
             return
         try:
             poll_id = self._door.poll_of_socket(request)
         except ProblemError as problem:
-            self._end(problem)
+            self._refuse_rest(problem)
             return
         self._site.closed(self)
         self._site.open_socket(self._transport, poll_id, request, rest)
+        self._forget_parser()
+
+    def _is_continued(self, request: Request) -> bool:
+        """Tell whether to ask for the body. Who does not wait for its turn, or is refused, sends it unasked, or not at all."""
+        is_free = self._serving is None and not self._queue and request.problem is None
+        is_asked = request.header(b"expect").lower() == "100-continue" and self._parser.get_http_version() == "1.1"
+        return is_free and is_asked
+
+    def _has_host(self, request: Request) -> bool:
+        """Tell whether a request names its host, and once (RFC 9112, 3.2)."""
+        host = request.headers.get(b"host")
+        return b"," not in host if host is not None else self._parser.get_http_version() == "1.0"
+
+    def _forget_parser(self) -> None:
+        """Break the cycle: a crowd's connections would wait for the garbage collector."""
+        del self._parser
 
     # What the site calls.
 
     def expire(self) -> None:
         """End what takes too long."""
-        if self._ending or self._transport.is_closing():
+        if self._is_ending or self._is_slow or self._transport.is_closing():
             self._transport.abort()
         elif self._serving is not None:
             request = self._serving
             self._respond(request, self._door.refusal(unanswered(), request))
-        elif self._head_bytes:
-            self._end(
+        elif self._is_receiving:
+            self._refuse_rest(
                 ProblemError(
                     HTTPStatus.REQUEST_TIMEOUT, f"the request did not arrive within {self._site.request_s:g} s"
                 )
@@ -257,22 +317,26 @@ class HttpConnection(asyncio.Protocol):
         else:
             self._transport.close()
 
+    def cut(self) -> None:
+        """End, with what is in flight."""
+        self.expire()
+
     def drain(self) -> None:
-        """End, after the request that is being served."""
-        if self._serving is None and not self._head_bytes and not self._ending:
+        """End, after the requests that have begun."""
+        if self._serving is None and not (self._queue or self._is_receiving):
             self._transport.close()
 
-    def _pause(self) -> None:
-        if not self._is_paused:
-            self._is_paused = True
-            self._transport.pause_reading()
+    def _read_or_not(self) -> None:
+        """Read while nobody waits: else a client's requests, or its answers, would be held without end."""
+        pausing = bool(self._queue) or self._is_slow
+        if pausing != self._is_paused and not self._transport.is_closing():
+            self._is_paused = pausing
+            if pausing:
+                self._transport.pause_reading()
+            else:
+                self._transport.resume_reading()
 
-    def _resume(self) -> None:
-        if self._is_paused and not self._transport.is_closing():
-            self._is_paused = False
-            self._transport.resume_reading()
-
-    def _wait(self, seconds: float) -> None:
+    def _expire_in(self, seconds: float) -> None:
         self.deadline = time.monotonic() + seconds
 
     def _rest(self, seconds: float) -> None:
@@ -291,3 +355,17 @@ def _too_large_head() -> ProblemError:
 
 def _too_large_body(most: int) -> ProblemError:
     return ProblemError(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, f"a body may have {most} bytes here")
+
+
+def _impatient() -> ProblemError:
+    return again_later(
+        HTTPStatus.TOO_MANY_REQUESTS, f"wait for answers before more than {MOST_QUEUED} requests", "too-many-requests"
+    )
+
+
+def _no_upgrade() -> ProblemError:
+    return ProblemError(
+        HTTPStatus.BAD_REQUEST,
+        "this edge speaks HTTP/1.1, and WebSocket after a GET when all else is answered: send no other Upgrade "
+        "(Java: HttpClient.Version.HTTP_1_1; curl: --http1.1)",
+    )

@@ -3,6 +3,7 @@
 import ipaddress
 import re
 from collections.abc import Callable
+from contextlib import suppress
 from functools import lru_cache
 from http import HTTPStatus
 from importlib.resources import files
@@ -41,7 +42,7 @@ class Door:
         self.ingest = ingest
         self._tokens, self._is_public = tokens, settings.edge_public
         self._origins = frozenset(filter(None, (each.strip() for each in settings.edge_origins.split(","))))
-        self._proxies = frozenset(filter(None, (each.strip() for each in settings.edge_proxies.split(","))))
+        self._proxies = frozenset(_plain(each.strip()) for each in settings.edge_proxies.split(",") if each.strip())
 
     def admit(self, request: Request) -> int:
         """Look at a request's head; give how long its body may be (bytes).
@@ -56,8 +57,7 @@ class Door:
                 f"{request.method[:20]} is not for this address",
                 {"Allow": ", ".join(target.methods)},
             )
-        if self._proxies:
-            request.address = self._forwarded_for(request)
+        request.address = network_of(self._forwarded_for(request) if self._proxies else request.address)
         if request.method != "POST":
             return 0
         request.grant = self._granted(request)
@@ -139,9 +139,9 @@ class Door:
         """Give the address that the nearest proxy which is not ours has told one of ours."""
         address = request.address
         told = request.header(b"x-forwarded-for").split(",")
-        while address in self._proxies and told and (nearer := told.pop().strip()):
+        while _plain(address) in self._proxies and told and (nearer := told.pop().strip()):
             address = nearer
-        return network_of(address)
+        return address
 
 
 @lru_cache(maxsize=4096)
@@ -171,15 +171,21 @@ def _is_json(content_type: bytes) -> bool:
 @lru_cache(maxsize=65_536)
 def network_of(address: str) -> str:
     """Give what one viewer's addresses have in common: an IPv4 address, or the first 64 bits of an IPv6 address."""
+    plain = _plain(address)
+    with suppress(ValueError):
+        return str(ipaddress.IPv6Network((plain, 64), strict=False))
+    return plain
+
+
+@lru_cache(maxsize=65_536)
+def _plain(address: str) -> str:
+    """Write an address as all others write it (RFC 5952); an IPv4 address as such, also where it came by IPv6."""
     try:
         parsed = ipaddress.ip_address(address)
     except ValueError:
         return address[:64]
-    if isinstance(parsed, ipaddress.IPv6Address):
-        if parsed.ipv4_mapped is not None:
-            return str(parsed.ipv4_mapped)
-        return str(ipaddress.ip_network((parsed, 64), strict=False))
-    return address
+    mapped = parsed.ipv4_mapped if isinstance(parsed, ipaddress.IPv6Address) else None
+    return str(mapped or parsed)
 
 
 @lru_cache(maxsize=16)
@@ -196,7 +202,8 @@ def _preflight(methods: str) -> Reply:
 
 
 def _socket_only() -> ProblemError:
-    return ProblemError(HTTPStatus.UPGRADE_REQUIRED, "this address speaks WebSocket", {"Upgrade": "websocket"})
+    headers = {"Upgrade": "websocket", "Connection": "Upgrade"}
+    return ProblemError(HTTPStatus.UPGRADE_REQUIRED, "this address speaks WebSocket", headers)
 
 
 def _token_needed(detail: str = "this needs an access token") -> ProblemError:

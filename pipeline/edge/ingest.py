@@ -12,7 +12,7 @@ from typing import TypeVar
 import msgspec
 
 from pipeline.domain.poll import PollId
-from pipeline.domain.record import Vote
+from pipeline.domain.record import MAX_AGE_MS, MAX_AHEAD_MS, Vote
 from pipeline.edge.ballots import MAX_BALLOTS, ForwardedBallot, read_forwarded, read_posted
 from pipeline.edge.buckets import Buckets
 from pipeline.edge.polls import Polls
@@ -28,7 +28,6 @@ Answer = Callable[[ProblemError | None], None]  # None: Kafka has it
 
 MOST_BUCKETS = 200_000  # of voters, and of addresses: some 150 bytes each
 REMEMBERED = 200_000  # acknowledged votes
-EARLIEST_MS, LATEST_MS = 60_000, 5_000  # how far an edge in front may be behind or ahead: what the log takes
 SHOWN = 300  # characters of a reason
 
 
@@ -40,6 +39,8 @@ class Ingest:
         self._voters = Buckets(settings.edge_voter_per_s, settings.edge_voter_burst, MOST_BUCKETS)
         self._addresses = Buckets(settings.edge_address_per_s, settings.edge_address_burst, MOST_BUCKETS)
         self._fronts = Buckets(settings.edge_front_per_s, settings.edge_front_burst, MOST_BUCKETS)
+        # How long ago an edge in front may have received a vote: the log judges by when it is appended, which may take so long.
+        self._most_age_ms = MAX_AGE_MS - round(1000 * (settings.edge_wait_s + settings.edge_answer_s))
         self._acknowledged: OrderedDict[int, None] = OrderedDict()  # the first that came is the first forgotten
         self.counts: Counter[str] = Counter()  # votes by what became of them
 
@@ -69,7 +70,7 @@ class Ingest:
         cast_at = now_ms()
         (vote,) = self._publisher.votes(poll_id, [ballot], [cast_at])
         try:
-            self._polls.check(poll_id, ballot.option_id, cast_at)
+            self._polls.check(poll_id, ballot.option_id, cast_at, cast_at)
         except ProblemError:
             if self._is_acknowledged(vote):  # a retry, and the poll has closed meanwhile
                 answer(None)
@@ -139,8 +140,13 @@ class Ingest:
 
     def _check(self, poll_id: PollId, option_id: str, cast_at: int, now: int) -> None:
         """Make sure that a vote that another edge has received may count."""
-        _check_plausible(cast_at, now)
-        self._polls.check(poll_id, option_id, cast_at)
+        if not now - self._most_age_ms <= cast_at <= now + MAX_AHEAD_MS:
+            raise ProblemError(
+                HTTPStatus.UNPROCESSABLE_ENTITY,
+                f"cast_at {cast_at} is not now, which is {now}: at most {self._most_age_ms} ms before, {MAX_AHEAD_MS} after",
+                kind="implausible-time",
+            )
+        self._polls.check(poll_id, option_id, cast_at, now)
 
     def _submit(self, votes: list[Vote], settled: Callable[[PublishError | None], None]) -> None:
         try:
@@ -181,14 +187,6 @@ def _read(decode: Callable[[bytes | str], T], body: bytes | str) -> T:
         raise ProblemError(HTTPStatus.UNPROCESSABLE_ENTITY, str(error)[:SHOWN], kind="invalid-vote") from None
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise ProblemError(HTTPStatus.BAD_REQUEST, f"not JSON: {error}"[:SHOWN], kind="not-json") from None
-
-
-def _check_plausible(cast_at: int, now: int) -> None:
-    """Refuse an instant that the log would not take."""
-    if not now - EARLIEST_MS <= cast_at <= now + LATEST_MS:
-        raise ProblemError(
-            HTTPStatus.UNPROCESSABLE_ENTITY, f"cast_at {cast_at} is not now, which is {now}", kind="implausible-time"
-        )
 
 
 def _too_fast(who: str, wait_s: float) -> ProblemError:

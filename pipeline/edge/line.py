@@ -5,10 +5,12 @@ thousands would hold up the acknowledgements of those before them, and whatever 
 be refused although there is room for it a moment later.
 
 A viewer who has waited too long gives up and sends the vote again, and then work is spent on answers that nobody waits for. So
-what has waited that long is told to come again, which costs little, and each client at another moment.
+what has waited that long is told to come again, which costs little, and each client at another moment: the more are told so for
+each that is served, the later, or refusing them would be all the work there is.
 """
 
 import asyncio
+import math
 import time
 from collections import deque
 from collections.abc import Callable
@@ -21,6 +23,9 @@ from pipeline.web.problems import ProblemError, again_later
 
 TURN_S = 0.005  # then others of the event loop have theirs
 LOOK_S = 0.005  # for room, while there is none
+LEAST_PLACES = 500
+LOOK_BACK_S = 1.0  # at how many were served, and how many told to come again
+SPREAD_S, MOST_SPREAD_S = 4.0, 30.0  # over which those who were told come again
 MOST_BYTES = 64 << 20  # of all that waits; arrays of edges in front may be large
 
 log = structlog.get_logger(__name__)
@@ -56,11 +61,13 @@ class Line:
         self._waiting: deque[_Place] = deque()
         self._bytes = 0
         self._is_called = False
+        self._spread_s, self._most_waiting = SPREAD_S, math.inf
+        self._since, self._served, self._refused = time.monotonic(), 0, 0  # of the present look
 
     def join(self, who: Waiting, request: object, *, votes: int, size: int) -> None:
         """Wait for a turn, with a request of so many votes at most, and of so many bytes."""
-        if self._bytes + size > MOST_BYTES:
-            who.refuse(request, _too_many())
+        if self._bytes + size > MOST_BYTES or len(self._waiting) > self._most_waiting:
+            self._refuse(who, request)
             return
         self._bytes += size
         self._waiting.append((time.monotonic(), who, request, votes, size))
@@ -70,6 +77,8 @@ class Line:
     def _turn(self) -> None:
         self._is_called = False
         began = now = time.monotonic()
+        if now > self._since + LOOK_BACK_S:
+            self._look_back(now)
         room = 0
         while self._waiting and now < began + TURN_S:
             since, who, request, votes, size = self._waiting[0]
@@ -83,9 +92,10 @@ class Line:
             self._bytes -= size
             try:
                 if is_late:
-                    who.refuse(request, _too_many())
+                    self._refuse(who, request)
                 else:
                     room -= votes
+                    self._served += 1
                     who.serve(request)
             except Exception:
                 log.exception("a bug ended a connection")
@@ -94,10 +104,30 @@ class Line:
         if self._waiting:
             self._call(0.0)
 
+    def _refuse(self, who: Waiting, request: object) -> None:
+        self._refused += 1
+        who.refuse(request, _too_many(self._spread_s))
+
+    def _look_back(self, now: float) -> None:
+        """Spread those who are told to come again over as long as it takes to serve them all.
+
+        Nor is the line to be longer than what is served while one may wait: whoever came behind that is told so at once. It has
+        some places always, so that it grows when more is served again.
+        """
+        served_per_s = self._served / (now - self._since)
+        self._spread_s = min(MOST_SPREAD_S, SPREAD_S * max(1.0, self._refused / max(1, self._served)))
+        self._most_waiting = max(LEAST_PLACES, served_per_s * self._wait_s) if self._refused else math.inf
+        self._since, self._served, self._refused = now, 0, 0
+
     def _call(self, seconds: float) -> None:
         self._is_called = True
         asyncio.get_running_loop().call_later(seconds, self._turn)
 
 
-def _too_many() -> ProblemError:
-    return again_later(HTTPStatus.SERVICE_UNAVAILABLE, "more votes come than this edge can take in time", "overloaded")
+def _too_many(spread_s: float) -> ProblemError:
+    return again_later(
+        HTTPStatus.SERVICE_UNAVAILABLE,
+        "more votes come than this edge can take in time",
+        "overloaded",
+        spread_s=spread_s,
+    )

@@ -49,15 +49,15 @@ class Polls:
         """Name the polls that may still change."""
         return [name for name, poll in self._polls.items() if poll.status is not Status.FINAL]
 
-    def check(self, poll_id: PollId, option_id: str, cast_at: int) -> None:
-        """Make sure that a vote may count.
+    def check(self, poll_id: PollId, option_id: str, cast_at: int, now: int) -> None:
+        """Make sure, now, that a vote cast at some instant (ms since the epoch) may count.
 
         Raises:
             ProblemError: no such poll (404) or option (422), or the vote is outside the poll's time (409).
         """
         poll = self._polls.get(poll_id)
         if poll is None:
-            if cast_at < self.as_of_ms + CURRENT_MS:
+            if now < self.as_of_ms + CURRENT_MS:
                 raise ProblemError(
                     HTTPStatus.NOT_FOUND, f"there is no poll {'/'.join(poll_id)}, or not yet", kind="unknown-poll"
                 )

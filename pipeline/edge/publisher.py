@@ -7,12 +7,14 @@ from types import TracebackType
 from typing import Self
 
 from pipeline.domain.poll import PollId
-from pipeline.domain.record import Vote, encode
-from pipeline.edge.ballots import Ballot, ForwardedBallot, PostedBallot
+from pipeline.domain.record import MAX_AGE_MS, MAX_AHEAD_MS, Vote, encode
+from pipeline.edge.ballots import Ballot, BallotError, ForwardedBallot, PostedBallot
 from pipeline.edge.pseudonym import Pseudonyms
 from pipeline.errors import PublishError
 from pipeline.log.lanes import LINGER_MS, Lanes, Settled
 from pipeline.settings import Settings
+
+ACKNOWLEDGED_WITHIN_S = 30.0
 
 
 def now_ms() -> int:
@@ -80,9 +82,9 @@ class VotePublisher:
         """Publish one vote; give it as it is in the log.
 
         Raises:
-            BallotError: it is not valid; nothing was published.
+            BallotError: it is not valid, or was cast too long ago for the log; nothing was published.
             BackpressureError: too many votes are on their way; nothing was published.
-            PublishError: not acknowledged; it may be in the log or not. Publish it again with the same id.
+            PublishError: not acknowledged, within 30 s at most; it may be in the log or not. Publish it again with the same id.
         """
         return (await self.publish_many([ballot]))[0]
 
@@ -91,6 +93,7 @@ class VotePublisher:
         now = now_ms()
         for ballot in ballots:
             ballot.check()
+            _check_plausible(ballot.cast_at, now)
         votes = [
             vote
             for ballot in ballots
@@ -106,7 +109,13 @@ class VotePublisher:
                     acknowledged.set_result(error)
 
             self.submit(votes, settled)
-            error = await acknowledged
+            try:
+                async with asyncio.timeout(ACKNOWLEDGED_WITHIN_S):
+                    error = await acknowledged
+            except TimeoutError:
+                error = PublishError(
+                    f"not acknowledged within {ACKNOWLEDGED_WITHIN_S:.0f} s; publish it again with the same id"
+                )
             if error is not None:
                 raise error
         return votes
@@ -134,3 +143,16 @@ class VotePublisher:
             BackpressureError: too many votes are on their way; nothing was taken.
         """
         self._lanes.submit([(vote.voter_id.encode(), encode(vote)) for vote in votes], settled)
+
+
+def _check_plausible(cast_at: int | None, now: int) -> None:
+    """Refuse an instant that would be implausible (rule 7) when the vote is appended, which may take a while.
+
+    Raises:
+        BallotError: it is such an instant.
+    """
+    most_age_ms = MAX_AGE_MS - round(1000 * ACKNOWLEDGED_WITHIN_S)
+    if cast_at is not None and not now - most_age_ms <= cast_at <= now + MAX_AHEAD_MS:
+        raise BallotError(
+            f"cast_at {cast_at} is not now, which is {now}: at most {most_age_ms} ms before, and {MAX_AHEAD_MS} after"
+        )

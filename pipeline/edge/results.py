@@ -9,8 +9,10 @@ import re
 from collections import defaultdict
 from typing import TYPE_CHECKING, Any
 
+import structlog
 from redis.asyncio import Redis
 from redis.asyncio.client import PubSub
+from redis.exceptions import RedisError
 
 from pipeline.domain.poll import PollId
 from pipeline.edge.messages import text_frame
@@ -23,7 +25,10 @@ if TYPE_CHECKING:
 WRITTEN_AT_ONCE = 200  # some milliseconds of this process
 LISTEN_S = 1.0
 AGAIN_S = 1.0
+REMIND_EVERY = 60  # failures
 SET_UP_ANEW_MS = 10_000  # a version so far behind the last one comes from a system that was set up anew
+
+log = structlog.get_logger(__name__)
 
 _version = re.compile(rb'{"version":([0-9]+)').match  # the first field, and it only grows
 
@@ -60,13 +65,17 @@ class Results:
             socket.show(newest)
 
     async def run(self) -> None:
-        """Read for ever."""
+        """Read for ever. That Redis is away, or does not let us, is no reason not to take votes."""
+        failed = 0
         while True:
             try:
                 with unavailable_if_down():
                     async with self._client.pubsub(ignore_subscribe_messages=True) as pubsub:
                         await self._read(pubsub)
-            except UnavailableError:
+            except (UnavailableError, RedisError) as error:
+                failed += 1
+                if failed == 1 or failed % REMIND_EVERY == 0:
+                    log.warning("results are not shown to viewers", error=str(error))
                 await asyncio.sleep(AGAIN_S)
 
     async def _read(self, pubsub: PubSub) -> None:

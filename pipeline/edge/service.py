@@ -22,7 +22,7 @@ from pipeline.ledger.connection import connect
 from pipeline.log.offsets import LogOffsets
 from pipeline.service import measured, serving
 from pipeline.settings import Settings
-from pipeline.waiting import until_available
+from pipeline.waiting import end, until_available
 from pipeline.web.accepting import Acceptor
 from pipeline.web.listening import allow_connections, listen
 
@@ -75,16 +75,15 @@ async def _until_told(settings: Settings, site: Site, watch: Watch, health: Heal
             log.info("draining", connections=len(site), in_flight=site.door.ingest.in_flight)
             await asyncio.sleep(settings.edge_lame_duck_s)
             acceptor.close()
+            listening.close()  # whoever connects now is refused, and tries another edge
             await site.drain(settings.edge_drain_s)
     finally:
         acceptor.close()
         _measure(site)
-        for task in tasks:
-            task.cancel()
-        ended = await asyncio.gather(*tasks, return_exceptions=True)
-    for error in ended:
-        if isinstance(error, Exception):
-            raise error
+        await end(tasks)
+    for task in tasks:
+        if not task.cancelled():
+            task.result()
 
 
 def _measure(site: Site) -> None:

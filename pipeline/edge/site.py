@@ -65,6 +65,7 @@ class Site:
 
     def idle(self, connection: HttpConnection, now: float) -> None:
         """Take note that a connection waits for its client's next request."""
+        self._idle.pop(connection, None)  # to the end
         self._idle[connection] = now
 
     def busy(self, connection: HttpConnection) -> None:
@@ -97,4 +98,4 @@ class Site:
                         connection.drain()
                     await asyncio.sleep(DRAIN_LOOK_S)
         for connection in list(self._connections):
-            connection.expire()
+            connection.cut()

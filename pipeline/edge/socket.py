@@ -7,6 +7,7 @@ The protocol is that of `websockets`, without its tasks and queues: they would b
 """
 
 import asyncio
+import math
 import time
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
@@ -21,7 +22,7 @@ from pipeline.domain.poll import PollId
 from pipeline.edge.door import MAX_POSTED
 from pipeline.edge.ingest import Answer
 from pipeline.edge.messages import Request, text_frame, unanswered
-from pipeline.web.problems import ProblemError
+from pipeline.web.problems import ProblemError, again_later
 
 if TYPE_CHECKING:
     from pipeline.edge.site import Site
@@ -32,6 +33,8 @@ CLOSE_S = 3.0
 WRITE_BUFFER = 32 << 10
 GOING_AWAY, UNSUPPORTED, POLICY = 1001, 1003, 1008
 MOST_IN_FLIGHT = 16  # votes of one viewer
+READ_BYTES = 1024  # at a time: a frame may have six bytes only
+MOST_FRAMES = 64  # of what has come at once
 
 UUID_CHARACTERS = 36
 
@@ -69,20 +72,15 @@ class VoterSocket(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         """Read on."""
         self._quiet_until, self._is_pinged = time.monotonic() + PING_AFTER_S, False
-        self._protocol.receive_data(data)
-        for event in self._protocol.events_received():
-            if isinstance(event, Handshake):
-                self._protocol.send_response(self._protocol.accept(event))
-                self._flush()
-                if self._wants_result and not self._closing:
-                    self._site.results.join(self._poll_id, self)
-            elif not isinstance(event, Frame):  # a client has no responses to give
-                self._protocol.fail(POLICY)
-            elif event.opcode is Opcode.TEXT and event.fin:
-                if not self._closing:  # there would be no answer: what is not answered is not taken
-                    self._take(bytes(event.data))
-            elif event.opcode in {Opcode.TEXT, Opcode.BINARY, Opcode.CONT}:
-                self._protocol.fail(UNSUPPORTED, "a vote is one frame of text")
+        events = 0
+        for start in range(0, len(data), READ_BYTES):
+            self._protocol.receive_data(data[start : start + READ_BYTES])
+            for event in self._protocol.events_received():
+                events += 1
+                self._take_event(event)
+            if events > MOST_FRAMES:
+                self._protocol.fail(POLICY, "too much at once")
+                break
         self._flush()
         self._wait()
 
@@ -91,6 +89,7 @@ class VoterSocket(asyncio.Protocol):
         self._site.sockets -= 1
         self._site.closed(self)
         self._site.results.leave(self._poll_id, self)
+        self._protocol.parser.close()  # a cycle: a crowd's connections would wait for the garbage collector
 
     def pause_writing(self) -> None:
         """Let it take what it has before there is more."""
@@ -121,10 +120,29 @@ class VoterSocket(asyncio.Protocol):
             self._transport.write(_PING)
         self._wait()
 
+    def cut(self) -> None:
+        """End, with the votes that are in flight."""
+        self._answer_overdue(math.inf)
+        self.drain()
+
     def drain(self) -> None:
         """End, after the votes that are in flight."""
         if not (self._unanswered or self._closing):
             self._close(GOING_AWAY, "connect again, to another edge")
+
+    def _take_event(self, event: object) -> None:
+        if isinstance(event, Handshake):
+            self._protocol.send_response(self._protocol.accept(event))
+            self._flush()
+            if self._wants_result and not self._closing:
+                self._site.results.join(self._poll_id, self)
+        elif not isinstance(event, Frame):  # a client has no responses to give
+            self._protocol.fail(POLICY)
+        elif event.opcode is Opcode.TEXT and event.fin:
+            if not self._closing:  # there would be no answer: what is not answered is not taken
+                self._take(bytes(event.data))
+        elif event.opcode in {Opcode.TEXT, Opcode.BINARY, Opcode.CONT}:
+            self._protocol.fail(UNSUPPORTED, "a vote is one frame of text")
 
     def _take(self, text: bytes) -> None:
         def answer(problem: ProblemError | None) -> None:
@@ -133,7 +151,9 @@ class VoterSocket(asyncio.Protocol):
 
         vote_id = _id_in(text)
         self._unanswered[answer] = vote_id, time.monotonic() + self._site.answer_s
-        if len(self._unanswered) > MOST_IN_FLIGHT:
+        if self._site.is_draining:
+            self.refuse((text, answer), _leaving())
+        elif len(self._unanswered) > MOST_IN_FLIGHT:
             self.refuse((text, answer), _impatient())
         else:
             self._site.line.join(self, (text, answer), votes=1, size=len(text))
@@ -197,6 +217,10 @@ class VoterSocket(asyncio.Protocol):
 
 def _impatient() -> ProblemError:
     return ProblemError(HTTPStatus.TOO_MANY_REQUESTS, "wait for the answers to your votes", kind="too-many-votes")
+
+
+def _leaving() -> ProblemError:
+    return again_later(HTTPStatus.SERVICE_UNAVAILABLE, "connect again, to another edge", "draining")
 
 
 def _told(vote_id: str | None, problem: ProblemError | None, path: str) -> bytes:

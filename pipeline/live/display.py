@@ -32,9 +32,9 @@ class Shown:
 class Display:
     """What is on the air of a topic's polls. Each call raises ``UnavailableError`` while Redis is away."""
 
-    def __init__(self, client: Redis, topic: str) -> None:
+    def __init__(self, client: Redis, topic: str, partitions: int) -> None:
         self._client = client
-        self._topic = topic
+        self._topic, self._partitions = topic, partitions
         self._show = client.register_script(_SHOW)
 
     async def known(self) -> list[PollId]:
@@ -57,7 +57,10 @@ class Display:
             return None, None
         if stored[:2] != [str(FORMAT).encode(), self._topic.encode()]:
             raise _foreign(poll_id, (stored[1] or b"").decode(errors="replace"))
-        return _shown(poll_id, stored[2]), stored[3]
+        shown = _shown(poll_id, stored[2])
+        if len(shown.snapshot.next_offsets) != self._partitions:
+            raise _foreign(poll_id, f"of {len(shown.snapshot.next_offsets)} partitions")
+        return shown, stored[3]
 
     async def missing(self, poll_ids: list[PollId]) -> list[PollId]:
         """Name those polls that are not on the display (any more)."""

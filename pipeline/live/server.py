@@ -8,13 +8,50 @@ from collections.abc import Iterator
 
 import uvicorn
 from starlette.types import ASGIApp
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from pipeline.live.hub import Hub
 from pipeline.web.listening import BACKLOG
 
 GRACE_S = 3
+HEAD_S = 10.0  # for a request's head to arrive
 # Of a connection, in the kernel: what waits here is old before it is read, and thousands of readers share the memory.
 SEND_BUFFER_BYTES = 32 << 10
+
+
+class Connection(HttpToolsProtocol):
+    """uvicorn's, which does not wait for ever for a request: silent clients would take all files there are."""
+
+    _arriving: asyncio.TimerHandle | None = None
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        """Begin."""
+        super().connection_made(transport)
+        self._arrives_in(HEAD_S)
+
+    def on_message_begin(self) -> None:
+        """Begin a request."""
+        super().on_message_begin()
+        if self._arriving is None:
+            self._arrives_in(HEAD_S)
+
+    def on_headers_complete(self) -> None:
+        """Serve it."""
+        self._has_arrived()
+        super().on_headers_complete()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Forget it."""
+        self._has_arrived()
+        super().connection_lost(exc)
+
+    def _arrives_in(self, seconds: float) -> None:
+        self._arriving = self.loop.call_later(seconds, self.transport.abort)
+
+    def _has_arrived(self) -> None:
+        if self._arriving is not None:
+            self._arriving.cancel()
+            self._arriving = None
 
 
 class Server(uvicorn.Server):
@@ -23,7 +60,7 @@ class Server(uvicorn.Server):
     def __init__(self, app: ASGIApp, hub: Hub) -> None:
         config = uvicorn.Config(
             app,
-            http="httptools",
+            http=Connection,
             ws="none",
             lifespan="off",
             access_log=False,

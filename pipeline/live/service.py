@@ -38,12 +38,16 @@ async def run(settings: Settings) -> None:
     listening = listen(
         settings.live_host, settings.live_port, "AIRTALLY_LIVE_PORT", send_buffer_bytes=SEND_BUFFER_BYTES
     )
-    allow_connections(settings.live_readers)
+    room = allow_connections(settings.live_readers)
+    if room < settings.live_readers:
+        log.warning(
+            "the system's limit of open files leaves room for fewer readers", room=room, wanted=settings.live_readers
+        )
     try:
         async with serving(settings, "live", DEFAULT_HEALTH_PORT) as health:
             await until_available(lambda: check(client), health, "redis")
             ledgers = LiveReader(client, settings.topic, settings.partitions)
-            merger = Merger(ledgers, Display(client, settings.topic), health, settings.topic)
+            merger = Merger(ledgers, Display(client, settings.topic, settings.partitions), health, settings.topic)
             await _serve(settings, merger, health, listening)
     finally:
         listening.close()

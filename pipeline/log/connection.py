@@ -1,12 +1,14 @@
 """How to reach Kafka: the settings as aiokafka and as Faust want them."""
 
+import asyncio
 import ssl
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
 import faust
-from aiokafka.errors import KafkaError
+from aiokafka import AIOKafkaProducer
+from aiokafka.errors import KafkaError, ProducerClosed
 from aiokafka.helpers import create_ssl_context
 
 import pipeline.log.broker_connection  # noqa: F401  # for all clients, since all are made from here
@@ -68,6 +70,17 @@ def _credentials(settings: Settings) -> tuple[str, str]:
             f"AIRTALLY_KAFKA_SECURITY={settings.kafka_security} needs AIRTALLY_KAFKA_USER and AIRTALLY_KAFKA_PASSWORD"
         )
     return settings.kafka_user, settings.kafka_password.get_secret_value()
+
+
+async def stop_producer(producer: AIOKafkaProducer, within_s: float) -> None:
+    """Stop a producer in bounded time. Whoever waits for what it has not sent by then is told that it was closed."""
+    try:
+        async with asyncio.timeout(within_s):
+            await producer.stop()
+    except TimeoutError:  # it would go on trying; its second `stop` does nothing
+        producer._message_accumulator.fail_all(ProducerClosed())  # noqa: SLF001  # aiokafka is pinned
+        await producer._sender.close()  # noqa: SLF001
+        await producer.client.close()
 
 
 @contextmanager

@@ -23,7 +23,7 @@ from aiokafka.errors import KafkaError
 
 from pipeline import metrics
 from pipeline.errors import BackpressureError, PublishError, UnavailableError
-from pipeline.log.connection import client_options, unavailable_if_down
+from pipeline.log.connection import client_options, stop_producer, unavailable_if_down
 from pipeline.log.partitioner import java_partitions
 from pipeline.log.publisher import BATCH_BYTES, MAX_REQUEST_BYTES
 from pipeline.settings import Settings
@@ -169,8 +169,8 @@ class _Lane:
 
     async def _send(self) -> PublishError | None:
         """Send as much as fits into a batch, and wait until it is acknowledged, or never will be."""
-        producer = await self._link.producer()
         try:
+            producer = await self._link.producer()
             batch = producer.create_batch()
             while self._waiting:
                 key, value, countdown = self._waiting[0]
@@ -183,6 +183,9 @@ class _Lane:
             metrics.PUBLISH_SECONDS.observe(time.monotonic() - began)
         except KafkaError as error:
             self._link.renew(producer, error)
+            return PublishError(f"not acknowledged: {error!r}; publish it again with the same id")
+        except Exception as error:  # a bug is not to end a lane: nobody would be told, and nothing more be sent
+            log.exception("a bug in sending", partition=self._partition)
             return PublishError(f"not acknowledged: {error!r}; publish it again with the same id")
         return None
 
@@ -255,10 +258,14 @@ class _Link:
             except UnavailableError as error:
                 log.warning("waiting", part="kafka", error=str(error))
                 await asyncio.sleep(RENEW_EVERY_S)
+            except Exception:
+                log.exception("a bug in connecting")
+                await asyncio.sleep(RENEW_EVERY_S)
 
 
 async def _stop(producer: Any) -> None:
-    """Stop a producer in bounded time. What it still holds would never be acknowledged."""
-    with contextlib.suppress(TimeoutError, KafkaError):
-        async with asyncio.timeout(STOP_S):
-            await producer.stop()
+    """Stop a producer, whatever its state. What it still holds would never be acknowledged."""
+    try:
+        await stop_producer(producer, STOP_S)
+    except Exception:  # it is given up either way
+        log.exception("a bug in stopping a producer")

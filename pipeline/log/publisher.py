@@ -16,7 +16,7 @@ from aiokafka.errors import KafkaError
 
 from pipeline.domain.record import Marker, Vote, encode
 from pipeline.errors import PublishError
-from pipeline.log.connection import client_options, unavailable_if_down
+from pipeline.log.connection import client_options, stop_producer, unavailable_if_down
 from pipeline.log.partitioner import java_partition
 from pipeline.settings import Settings
 
@@ -65,12 +65,7 @@ class Publisher:
         self, _kind: type[BaseException] | None, _error: BaseException | None, _trace: TracebackType | None
     ) -> None:
         """Wait for what is under way, but no longer than for an acknowledgement."""
-        try:
-            async with asyncio.timeout(self._within_s):
-                await self._producer.stop()
-        except TimeoutError:  # it would go on trying; its second `stop` does nothing
-            await self._producer._sender.close()  # noqa: SLF001  # aiokafka is pinned
-            await self._producer.client.close()
+        await stop_producer(self._producer, self._within_s)
 
     async def publish_vote(self, vote: Vote) -> tuple[int, int]:
         """Publish one vote; give its partition and offset."""

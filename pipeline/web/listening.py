@@ -6,6 +6,7 @@ import socket
 from pipeline.errors import PortInUseError
 
 BACKLOG = 4096  # all clients connect again at the same moment after a restart
+UNTAKEN_S = 60
 SPARE_FILES = 512  # for everything in a process that is not a client
 
 
@@ -24,6 +25,8 @@ def listen(
         raise PortInUseError(
             f"{host}:{port} cannot be listened on ({error.strerror}): set {setting} to a free port, or to 0"
         ) from error
+    if hasattr(socket, "TCP_USER_TIMEOUT"):  # a client that takes nothing is let go of, with what was written for it
+        listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, 1000 * UNTAKEN_S)
     if send_buffer_bytes is not None:
         listening.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, send_buffer_bytes)  # accepted ones inherit it
     return listening

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from pipeline.domain import columns, record
+from pipeline.domain import columns, models, record
 from pipeline.domain.record import MAX_INSTANT_MS, Record, Vote, decode
 from pipeline.domain.strings import Strings
 from pipeline.show.ballots import Ballots
@@ -86,8 +86,9 @@ def decoded(monkeypatch: pytest.MonkeyPatch) -> list[bytes | None]:
         values.append(value)
         return record.decode(value)
 
-    monkeypatch.setattr(columns, "decode", noted)
-    monkeypatch.setattr(columns, "_models", columns._Models())
+    for module in (columns, models):
+        monkeypatch.setattr(module, "decode", noted)
+    monkeypatch.setattr(models, "_models", models.Models())
     return values
 
 
@@ -225,8 +226,8 @@ def test_what_only_differs_in_its_end(end: bytes) -> None:
 
 
 def test_kinds_that_have_one_hash(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(columns, "_models", columns._Models())
-    monkeypatch.setattr(columns, "_KEYS", np.zeros_like(columns._KEYS))
+    monkeypatch.setattr(models, "_models", models.Models())
+    monkeypatch.setattr(models, "_KEYS", np.zeros_like(models._KEYS))
     values: list[bytes | None] = [*crowd(Random(1), 1000)]
     assert records_in(values) == alone(values)
 
@@ -234,7 +235,7 @@ def test_kinds_that_have_one_hash(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_the_longest_rows() -> None:
     random = Random(1)
     values: list[bytes | None] = []
-    for length in (columns.LONGEST - 1, columns.LONGEST, columns.LONGEST + 1):
+    for length in (models.LONGEST - 1, models.LONGEST, models.LONGEST + 1):
         short = json.dumps(thrown(random, more="")).encode()
         more = b"x" * (length - len(short))
         values += [json.dumps(thrown(random, more=more.decode())).encode() for _ in range(100)]
@@ -254,8 +255,8 @@ def test_votes_that_are_all_unlike() -> None:
 
 def test_models_that_are_too_many_are_forgotten(monkeypatch: pytest.MonkeyPatch, decoded: list[bytes | None]) -> None:
     for name, most in (("MOST_MODELS", 8), ("MOST_LAYOUTS", 6), ("MOST_OF_LENGTH", 2)):
-        monkeypatch.setattr(columns, name, most)
-    monkeypatch.setattr(columns, "_models", columns._Models())
+        monkeypatch.setattr(models, name, most)
+    monkeypatch.setattr(models, "_models", models.Models())
     random = Random(1)
     seen = set()
     for number in range(30):
@@ -267,7 +268,7 @@ def test_models_that_are_too_many_are_forgotten(monkeypatch: pytest.MonkeyPatch,
             vote = thrown(random, option_id=random.choice(options))
             values.append(json.dumps({key: vote[key] for key in keys}, separators=(",", ":")).encode())
         assert records_in(values) == alone(values)
-        seen.add(id(columns._models))
+        seen.add(id(models._models))
     assert len(seen) > 3
     assert len(decoded) > 90
 
@@ -279,12 +280,12 @@ def test_a_part_that_is_another_in_each_vote_is_not_learned_for_ever() -> None:
         json.dumps(thrown(random, trace=random.getrandbits(64))).encode() for _ in range(2000)
     ]
     assert records_in(values) == alone(values)
-    assert len(columns._models.kinds) < 3 * columns.MOST_UNLIKE
+    assert len(models._models.kinds) < 3 * columns.MOST_UNLIKE
 
 
 def test_a_layout_more_than_there_is_room_for_is_learned_when_others_are_forgotten(decoded: list[bytes | None]) -> None:
     random = Random(1)
-    for size in range(1, columns.MOST_OF_LENGTH + 4):  # one length, with the voter at another place in each
+    for size in range(1, models.MOST_OF_LENGTH + 4):  # one length, with the voter at another place in each
         ids = {"option_id": "o" * size, "edge_id": "e" * (24 - size)}
         keys = [*ORDINARY]
         keys.remove("voter_id")

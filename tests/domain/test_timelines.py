@@ -7,8 +7,17 @@ import pytest
 from pipeline.domain.fold import Cell, fold
 from pipeline.domain.partition import PartitionTally
 from pipeline.domain.poll import PollId, Status, apply_marker, open_poll
-from pipeline.domain.record import Option, PollClosed, PollFinal, PollOpened, Record, Vote, encode
-from pipeline.domain.rules import MAX_AGE_MS, MAX_AHEAD_MS
+from pipeline.domain.record import (
+    MAX_AGE_MS,
+    MAX_AHEAD_MS,
+    Option,
+    PollClosed,
+    PollFinal,
+    PollOpened,
+    Record,
+    Vote,
+    encode,
+)
 from pipeline.domain.window import window_start
 
 from .logs import OPENED_AT as T

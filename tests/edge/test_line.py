@@ -3,7 +3,7 @@
 import asyncio
 from dataclasses import dataclass, field
 
-from pipeline.edge.line import LOOK_S, MOST_BYTES, TURN_S, Line
+from pipeline.edge.line import LEAST_PLACES, LOOK_BACK_S, LOOK_S, MOST_BYTES, SPREAD_S, TURN_S, Line
 from pipeline.web.problems import ProblemError
 
 
@@ -89,6 +89,24 @@ async def test_what_has_waited_too_long_is_told_to_come_again_each_at_another_mo
     problems = [problem for _, problem in client.refused]
     assert {(problem.status, problem.kind) for problem in problems} == {(503, "overloaded")}
     assert len({problem.members["retry_after_ms"] for problem in problems}) > 40
+
+
+async def test_the_line_is_no_longer_than_what_is_served_while_one_may_wait() -> None:
+    client = Client(serve_s=0.001)
+    line = Line(client.free, wait_s=0.3)
+    for number in range(1000):
+        line.join(client, number, votes=1, size=1)
+    await settled(client, 1000)
+    assert client.refused  # they have waited too long
+    await asyncio.sleep(LOOK_BACK_S)
+    line.join(client, 1000, votes=1, size=1)
+    await settled(client, 1001)
+    before = len(client.refused)
+    for number in range(2000):
+        line.join(client, number, votes=1, size=1)
+    assert len(client.refused) - before == 2000 - LEAST_PLACES - 1  # at once
+    told_ms = [int(str(problem.members["retry_after_ms"])) for _, problem in client.refused[before:]]
+    assert max(told_ms) > 1000 * (SPREAD_S + 1)  # the more, the later
 
 
 async def test_a_bug_ends_one_connection_and_not_the_line() -> None:

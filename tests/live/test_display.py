@@ -27,7 +27,7 @@ pytestmark = [pytest.mark.real, pytest.mark.timeout(30)]
 
 def merger(client: Redis, found: Settings) -> Merger:
     reader = LiveReader(client, found.topic, found.partitions)
-    return Merger(reader, Display(client, found.topic), Health("test"), found.topic)
+    return Merger(reader, Display(client, found.topic, found.partitions), Health("test"), found.topic)
 
 
 async def look(instance: Merger) -> Shown | None:

@@ -63,7 +63,7 @@ async def _on_the_air(found: Settings, poll_id: PollId) -> Counter[str]:
         live = LiveReader(client, found.topic, found.partitions)
         assert await live.polls() == [poll_id]
         assert len((await live.heads()).positions) == found.partitions
-        assert await Display(client, found.topic).known() == []
+        assert await Display(client, found.topic, found.partitions).known() == []
         result = merge(poll_id, await live.read(poll_id, [], 0))
         assert result is not None
         return Counter(result.totals)
