@@ -105,7 +105,7 @@ def blocks(crowd: Crowd, oracles: list[Oracle]) -> Iterator[list[Record]]:
 
 
 def _record(poll: PollId, vote_id: int, voter: int, option: str, cast_at: int) -> Record:
-    text, key = f"{vote_id:032x}", f"{voter * 0x9E3779B97F4A7C15 % (1 << 64):016x}-viewer"
+    text, key = f"{vote_id:032x}", f"{voter * 0x9E3779B97F4A7C15 % (1 << 64):016x}-voter"
     return key.encode(), (
         f'{{"type":"vote","vote_id":"{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:20]}-{text[20:]}","show_id":"{poll.show_id}",'
         f'"poll_id":"{poll.poll_id}","option_id":"{option}","voter_id":"{key}","cast_at":{cast_at},'

@@ -206,9 +206,15 @@ def report(name: str, rows: Sequence[Mapping[str, object]], more: Mapping[str, o
     write(name, lines, {"rounds": rows, **more}, show=False)
 
 
+def _command() -> str:
+    """Give the command that is running."""
+    module = sys.modules["__main__"].__spec__
+    return " ".join([*(["python", "-m", module.name] if module else ["python"]), *sys.argv[1:]])
+
+
 def write(name: str, lines: Sequence[str], content: Mapping[str, object], *, show: bool = True) -> None:
     """Write bench/out/NAME.md, as it stands in bench/RESULTS.md later, and NAME.json, both with where and when this ran."""
-    where = {"measured": f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC", **machine()}
+    where = {"command": _command(), "measured": f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC", **machine()}
     said = "; ".join(f"{key}: {value}" for key, value in where.items())
     if os.getloadavg()[0] > BUSY_LOAD_PER_CPU * (os.cpu_count() or 1):
         lines = [*lines, "", BUSY]

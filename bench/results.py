@@ -6,6 +6,7 @@ What was not measured since stays on the page as it is: each part says when and 
 import shutil
 from pathlib import Path
 
+import orjson
 import typer
 
 from bench.measuring import OUT, console
@@ -29,10 +30,6 @@ MEASURED = {
     "growth": "How cost grows",
     "model": "The queueing model against this machine",
 }
-OPTIONS = {  # where the command is more than a name
-    "compare-some": "compare --only airtally,airtally-2,flink-1,floor-aiokafka",
-    "live-readers": "live --readers 5000",
-}
 
 
 def main() -> None:
@@ -41,19 +38,20 @@ def main() -> None:
     lines = [
         "# Measured",
         "",
-        "Every figure here was printed by the command above it, on the machine and at the time below it.",
+        "Every figure here was printed by the command above it, on the machine and at the time below it; what was measured at",
+        "different times may show different states of the code.",
         "",
     ]
     for name, title in MEASURED.items():
-        command = OPTIONS.get(name, name)
         text = OUT / f"{name}.md"
         if not text.exists():
             what = "stays as it is" if title in before else "is left out"
-            console.print(f"python -m bench.{command} has not been run here: it {what}", highlight=False)
+            console.print(f"{title}: not measured here, {what}", highlight=False)
             lines += before.get(title, [])
             continue
+        command = orjson.loads((OUT / f"{name}.json").read_bytes())["machine"]["command"]
         figure = OUT / f"{name}.svg"
-        lines += [f"## {title}", "", f"`python -m bench.{command}`", "", text.read_text().strip(), ""]
+        lines += [f"## {title}", "", f"`{command}`", "", text.read_text().strip(), ""]
         if figure.exists():
             FIGURES.mkdir(exist_ok=True)
             shutil.copyfile(figure, FIGURES / figure.name)

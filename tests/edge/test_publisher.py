@@ -11,6 +11,7 @@ from tenacity import retry, retry_if_exception_type, stop_after_delay, wait_fixe
 
 from pipeline.domain.record import Vote, decode
 from pipeline.edge import BackpressureError, Ballot, BallotError, PublishError, VotePublisher
+from pipeline.edge import publisher as module
 from pipeline.edge.publisher import now_ms
 from pipeline.local.stack import LocalStack, Part
 from pipeline.log.lanes import Lanes
@@ -82,6 +83,15 @@ async def test_a_vote_is_stamped_pseudonymous_and_where_javas_client_would_put_i
         assert before <= vote.cast_at <= now_ms()
         assert "4711" not in vote.voter_id
     assert len({vote.voter_id for vote in sent[:3]}) == 1
+
+
+async def test_a_vote_that_would_be_too_old_for_the_log_is_not_published(ready: Settings) -> None:
+    async with VotePublisher(ready) as publisher:
+        for cast_at in (now_ms() - 31_000, now_ms() + 6_000):
+            with pytest.raises(BallotError, match="cast_at"):
+                await publisher.publish(ballot(cast_at=cast_at))
+        good = await publisher.publish(ballot(cast_at=now_ms() - 29_000))
+    assert [vote for _, _, vote in log_of(ready)] == [good]
 
 
 async def test_nothing_of_a_bad_lot_is_published(ready: Settings) -> None:
@@ -157,12 +167,27 @@ async def test_a_broker_that_is_killed_costs_time_and_nothing_else(own_kafka: Lo
     assert set(acknowledged) == set(found)
 
 
+async def test_who_publishes_does_not_wait_for_ever(own_kafka: LocalStack, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "ACKNOWLEDGED_WITHIN_S", 1.0)
+    settings = Settings(kafka=own_kafka.addresses.kafka, topic="away", partitions=4, **EDGE)
+    async with open_topics(settings) as topics:
+        await topics.create()
+    async with VotePublisher(settings, close_s=0.5) as publisher:
+        await publisher.publish(ballot())
+        producer = await publisher._lanes._link.producer()
+        await asyncio.to_thread(own_kafka.children["kafka"].kill)
+        async with asyncio.timeout(10):
+            with pytest.raises(PublishError, match="same id"):
+                await publisher.publish(ballot())
+    assert producer._sender.sender_task.done()  # nothing goes on trying
+    assert publisher.in_flight == 0
+
+
 async def test_who_leaves_need_not_wait_for_the_linger(ready: Settings) -> None:
     told: list[object] = []
     async with Lanes(ready, linger_ms=60_000) as lanes:
         lanes.submit([(b"key", b"good")], told.append)
         lanes.submit([(b"other", b"good"), (b"key", b"good")], told.append)
-    await asyncio.sleep(0)  # callbacks are called soon, not at once
     assert told == [None, None]
     assert lanes.in_flight == 0
     with pytest.raises(BackpressureError, match="closed"):
@@ -185,6 +210,35 @@ async def test_a_producer_that_fails_is_replaced_and_its_votes_are_told(ready: S
         assert await asyncio.wait_for(again, 20) is None
     async with LogOffsets(ready) as offsets:
         assert sum((await offsets.end()).values()) == 1 + (told[1] is None)
+
+
+async def test_a_bug_in_sending_is_told_and_does_not_end_a_lane(
+    ready: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def broken(*_: object, **__: object) -> None:
+        monkeypatch.undo()
+        raise AssertionError("a bug")
+
+    async with Lanes(ready) as lanes:
+        monkeypatch.setattr(await lanes._link.producer(), "send_batch", broken)
+        told: list[object] = []
+        for _ in range(2):
+            lanes.submit([(b"key", b"good")], told.append)
+            while lanes.in_flight:  # noqa: ASYNC110
+                await asyncio.sleep(0.01)
+        assert isinstance(told[0], PublishError)
+        assert told[1] is None
+
+
+async def test_whoever_is_told_may_fail(ready: Settings) -> None:
+    def fails(_error: object) -> None:
+        raise ZeroDivisionError
+
+    async with Lanes(ready, linger_ms=50) as lanes:
+        told: list[object] = []
+        lanes.submit([(b"key", b"good")], fails)
+        lanes.submit([(b"key", b"good")], told.append)
+    assert told == [None]
 
 
 async def test_a_partition_that_stands_still_holds_up_nobody_else(ready: Settings) -> None:

@@ -10,6 +10,7 @@ from urllib.parse import urlsplit
 import aiohttp
 import orjson
 import pytest
+from redis.asyncio import Redis
 from websockets.client import ClientProtocol
 from websockets.frames import Frame, Opcode
 from websockets.protocol import State
@@ -17,11 +18,13 @@ from websockets.uri import parse_uri
 
 from pipeline.domain.poll import PollId
 from pipeline.domain.result import merge
-from pipeline.edge.results import channel
+from pipeline.edge.results import Results, channel
 from pipeline.ledger.connection import connect
 from pipeline.ledger.reader import open_ledgers
 from pipeline.live.keys import live_key
 from pipeline.local.stack import LocalStack
+from pipeline.settings import Settings
+from pipeline.waiting import end
 from tests.workers import folded
 
 from .viewers import WAIT_S, Edge, ballot, close, edge_running
@@ -194,3 +197,18 @@ async def test_a_vote_that_comes_while_the_edge_closes_is_neither_answered_nor_t
         await close(writer)
     assert [frame.opcode for frame in frames] == [Opcode.CLOSE]
     assert await edge.ends() == before
+
+
+async def test_a_redis_that_lets_nobody_subscribe_costs_results_and_nothing_else(edge_settings: Settings) -> None:
+    admin: Any = connect(edge_settings)
+    await admin.execute_command("ACL", "SETUSER", "mute", "on", ">secret", "~*", "+@all", "resetchannels")
+    muted = Redis.from_url((edge_settings.redis_url or "").replace("redis://", "redis://mute:secret@"))
+    results = Results(muted)
+    results._watching[channel(PollId("gala", "best"))] = set()
+    reading = asyncio.create_task(results.run())
+    await asyncio.sleep(0.5)
+    assert not reading.done()
+    await end([reading])
+    await admin.execute_command("ACL", "DELUSER", "mute")
+    await muted.aclose()
+    await admin.aclose()

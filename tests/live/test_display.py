@@ -69,6 +69,16 @@ async def test_the_key_is_the_merge_of_the_ledgers(client: Redis, topic: Setting
     assert int((await on_air(client, count.poll_id))["total:cy"]) == 1
 
 
+async def test_a_display_of_another_number_of_partitions_is_not_ours(
+    client: Redis, topic: Settings, count: Count
+) -> None:
+    await count.open()
+    assert await look(merger(client, topic)) is not None
+    other = Display(client, topic.topic, topic.partitions + 1)
+    with pytest.raises(RedisMismatchError, match=f"of {topic.partitions} partitions"):
+        await other.load(count.poll_id)
+
+
 async def test_a_void_is_said_and_changes_no_number(client: Redis, topic: Settings, count: Count) -> None:
     await count.open()
     await count.vote("ada", 5)
