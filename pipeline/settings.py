@@ -46,7 +46,9 @@ class Settings(BaseSettings):
     instance_id: str | None = None
     health_host: str = "127.0.0.1"
     health_port: Port | None = None  # None: the service's own default; 0: any free one
-    backlog_bytes: Annotated[int, Field(ge=1 << 20)] = 64 << 20  # fetched but not yet applied, per worker
+    backlog_bytes: Annotated[int, Field(ge=1 << 20)] = (
+        64 << 20
+    )  # fetched but not yet applied, per worker; the archive: twice that
     accept_truncated_log: bool = False  # start a new ledger where retention has already deleted records
 
     # The display's door: pages, JSON and event streams.

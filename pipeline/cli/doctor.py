@@ -31,8 +31,11 @@ class Finding:
 
 @command
 async def doctor(*, json: Json = False) -> None:
-    """Look at everything that Airtally needs, and say what to do about what is not as it must be."""
-    findings = [*_tools(), *await _configured()]
+    """Look at everything that Airtally needs, and say what to do about what is not as it must be.
+
+    What a local system is started with is looked at where no address says that there is another one.
+    """
+    findings = await _configured()
     if json:
         print_json([asdict(finding) for finding in findings])
     else:
@@ -44,8 +47,10 @@ async def doctor(*, json: Json = False) -> None:
         raise typer.Exit(2)
 
 
-def _tools() -> list[Finding]:
+def _tools(found: Settings | None) -> list[Finding]:
     """Look for what the local system needs; production needs none of it."""
+    if found is not None and found.kafka and found.redis_url and found.clickhouse_url:
+        return []
     return [
         *(
             Finding(f"{tool} (for a local Kafka)", good=bool(path), detail=path or remedy)
@@ -79,8 +84,9 @@ async def _configured() -> list[Finding]:
     try:
         found = settings()
     except AirtallyError as error:
-        return [Finding("settings", good=False, detail=str(error))]
+        return [*_tools(None), Finding("settings", good=False, detail=str(error))]
     return [
+        *_tools(found),
         Finding("settings", good=True, detail=f"topic {found.topic}, {found.partitions} partitions"),
         await _finding("Kafka", _kafka, found),
         await _finding("topic", _topic, found),

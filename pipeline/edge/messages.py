@@ -1,6 +1,8 @@
 """Requests and replies of the edge, as bytes on the wire need them: made once where they are the same for everybody."""
 
+import time
 from collections.abc import Mapping
+from email.utils import formatdate
 from functools import lru_cache
 from http import HTTPStatus
 
@@ -36,7 +38,7 @@ class Request:
 class Reply:
     """A reply, ready but for what differs between connections."""
 
-    __slots__ = ("_head", "_whole", "body", "status")
+    __slots__ = ("_date", "_head", "_whole", "body", "status")
 
     def __init__(
         self, status: HTTPStatus, body: bytes, headers: Mapping[str, str] | None = None, media_type: str = JSON
@@ -46,13 +48,21 @@ class Reply:
         kind = f"Content-Type: {media_type}\r\n" if body else ""
         length = "" if status == HTTPStatus.NO_CONTENT else f"Content-Length: {len(body)}\r\n"
         self._head = f"HTTP/1.1 {status.value} {status.phrase}\r\n{kind}{length}{_ALWAYS}{lines}".encode("latin-1")
-        self._whole = b"%b\r\n%b" % (self._head, body)
+        self._date = self._whole = b""
 
     def written(self, more: bytes, *, with_body: bool = True) -> bytes:
-        """Write it, with further header lines."""
-        if with_body and not more:
-            return self._whole
-        return b"%b%b\r\n%b" % (self._head, more, self.body if with_body else b"")
+        """Write it, with the date (RFC 9110, 6.6.1) and further header lines."""
+        date = _date_at(int(time.time()))
+        if more or not with_body:
+            return b"%b%b%b\r\n%b" % (self._head, date, more, self.body if with_body else b"")
+        if self._date is not date:  # the same to everybody within a second
+            self._date, self._whole = date, b"%b%b\r\n%b" % (self._head, date, self.body)
+        return self._whole
+
+
+@lru_cache(maxsize=1)
+def _date_at(second: int) -> bytes:
+    return f"Date: {formatdate(second, usegmt=True)}\r\n".encode()
 
 
 def problem_reply(problem: ProblemError, path: str) -> Reply:

@@ -53,7 +53,7 @@ class VoterSocket(asyncio.Protocol):
 
     __slots__ = (
         "_address", "_closing", "_is_pinged", "_is_slow", "_poll_id", "_protocol", "_quiet_until", "_sent", "_site",
-        "_transport", "_unanswered", "_wants_result", "deadline",
+        "_text", "_transport", "_unanswered", "_wants_result", "deadline",
     )  # fmt: skip
 
     def __init__(self, site: "Site", transport: asyncio.Transport, poll_id: PollId, request: Request) -> None:
@@ -64,6 +64,7 @@ class VoterSocket(asyncio.Protocol):
         # By who is told: the vote's id, and until when it may wait (s, monotonic). The oldest come first.
         self._unanswered: dict[object, tuple[str | None, float]] = {}
         self._is_slow = self._is_pinged = self._closing = False
+        self._text = b""  # of a message that has not come whole
         self._sent = b""  # the newest result that it has
         self.deadline = self._quiet_until = time.monotonic() + PING_AFTER_S
         transport.set_write_buffer_limits(WRITE_BUFFER)
@@ -138,11 +139,16 @@ class VoterSocket(asyncio.Protocol):
                 self._site.results.join(self._poll_id, self)
         elif not isinstance(event, Frame):  # a client has no responses to give
             self._protocol.fail(POLICY)
-        elif event.opcode is Opcode.TEXT and event.fin:
-            if not self._closing:  # there would be no answer: what is not answered is not taken
-                self._take(bytes(event.data))
-        elif event.opcode in {Opcode.TEXT, Opcode.BINARY, Opcode.CONT}:
-            self._protocol.fail(UNSUPPORTED, "a vote is one frame of text")
+        elif event.opcode is Opcode.BINARY:
+            self._protocol.fail(UNSUPPORTED, "a vote is text")
+        elif event.opcode in {Opcode.TEXT, Opcode.CONT}:
+            self._text += (
+                event.data
+            )  # a message may come in several frames; together they are no longer than MAX_POSTED
+            if event.fin:
+                text, self._text = self._text, b""
+                if not self._closing:  # there would be no answer: what is not answered is not taken
+                    self._take(text)
 
     def _take(self, text: bytes) -> None:
         def answer(problem: ProblemError | None) -> None:

@@ -123,6 +123,9 @@ class _Front:
                     await self._send(session)
         except PublishError as error:
             self._fail(error)
+        except Exception as error:
+            self._fail(PublishError(f"a bug in sending: {error!r}"))  # else whoever waits would wait for ever
+            raise
 
     async def _send(self, session: aiohttp.ClientSession) -> None:
         while self._waiting:

@@ -23,7 +23,11 @@ class LogOffsets:
 
     async def __aenter__(self) -> Self:
         with unavailable_if_down():
-            await self._client.start()
+            try:
+                await self._client.start()
+            except BaseException:
+                await self._client.stop()
+                raise
         return self
 
     async def __aexit__(

@@ -58,7 +58,11 @@ class Publisher:
 
     async def __aenter__(self) -> Self:
         with unavailable_if_down():
-            await self._producer.start()
+            try:
+                await self._producer.start()
+            except BaseException:
+                await self._producer.stop()
+                raise
         return self
 
     async def __aexit__(

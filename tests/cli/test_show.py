@@ -55,10 +55,13 @@ async def test_doctor_says_what_is_wrong_and_what_to_do(found: Settings, airtall
     env = environment(found)
     before = {each["about"]: each for each in json.loads(airtally("doctor", "--json", env=env).stdout)}
     assert before["Redis"]["good"]
+    assert not any("for a local" in about for about in before)  # where there is another one
     assert "airtally init" in before["topic"]["detail"]
     assert "airtally init" in before["ClickHouse"]["detail"]
     assert airtally("init", env=env).returncode == 0
     assert airtally("doctor", env=env).returncode == 0
+    away = json.loads(airtally("doctor", "--json", env=environment(found.model_copy(update={"kafka": None}))).stdout)
+    assert any("for a local Kafka" in each["about"] for each in away)
 
 
 async def test_a_redis_that_evicts_stops_the_tally(topic: Settings, airtally: Airtally) -> None:

@@ -8,6 +8,7 @@ import socket
 import time
 import weakref
 from collections.abc import AsyncIterator, Iterator
+from email.utils import parsedate_to_datetime
 
 import pytest
 from redis.asyncio import Redis
@@ -213,6 +214,14 @@ async def test_a_client_that_sends_no_more_has_its_answers(edge: Edge) -> None:
     assert statuses(await edge.ask(GET + b"GET /", eof=True)) == [200]
 
 
+async def test_answers_have_a_date(edge: Edge) -> None:
+    answered = await edge.ask(GET + GET.replace(b"GET", b"HEAD") + b"DELETE / HTTP/1.1\r\nHost: e\r\n\r\n", eof=True)
+    dates = re.findall(rb"\r\nDate: ([^\r]+)\r\n", answered)
+    assert len(dates) == len(statuses(answered)) == 3
+    for date in dates:
+        assert abs(parsedate_to_datetime(date.decode()).timestamp() - time.time()) < 5
+
+
 async def test_who_asks_whether_to_go_on_is_told_only_where_a_body_is_wanted(edge: Edge) -> None:
     expecting = b"Expect: 100-continue\r\nContent-Length: 2\r\n\r\n"
     assert statuses(await edge.ask(POST + expecting, b"{}", eof=True)) == [100, 422]
@@ -248,6 +257,17 @@ def test_whoever_is_a_proxy_is_believed(proxies: str, peer: str, told: str, view
     request.headers = {b"content-type": b"application/json", b"x-forwarded-for": told.encode()}
     Edge(edge_proxies=proxies).door.admit(request)
     assert request.address == viewer
+
+
+async def test_a_message_may_come_in_frames(edge: Edge) -> None:
+    reader, writer = await asyncio.open_connection("127.0.0.1", edge.port)
+    writer.write(UPGRADE)
+    await reader.readuntil(b"\r\n\r\n")
+    for first, text in ((0x01, b'{"vote_id"'), (0x00, b':"frag'), (0x89, b""), (0x80, b'ment"}')):
+        writer.write(bytes([first, 0x80 | len(text)]) + b"\0\0\0\0" + text)
+        await asyncio.sleep(0.01)
+    assert b'{"vote_id":"fragment",' in await asyncio.wait_for(reader.readuntil(b"}"), 5)
+    await close(writer)
 
 
 async def test_a_socket_takes_nothing_more_while_the_edge_drains(edge: Edge) -> None:
