@@ -11,6 +11,7 @@ from http import HTTPStatus
 
 import structlog
 from redis.asyncio import Redis
+from redis.exceptions import RedisError
 
 from pipeline import metrics
 from pipeline.domain.poll import Poll, PollId, Status
@@ -94,13 +95,13 @@ class Watch:
         self._seen: tuple[int, ...] = ()  # how many polls each partition knew
 
     async def run(self) -> None:
-        """Look for ever. That Redis is away is noted, and is no reason not to be ready: votes are taken all the same."""
+        """Look for ever. That Redis is away, or does not let us, is noted, and is no reason not to take votes."""
         failed = 0
         while True:
             try:
                 await self.look()
                 failed = 0
-            except UnavailableError as error:
+            except (UnavailableError, RedisError) as error:
                 failed += 1
                 metrics.RETRIES.labels("redis").inc()
                 if failed == 1 or failed % REMIND_EVERY == 0:
