@@ -59,7 +59,7 @@ format: $(STAMP) ## format and mend what can be mended
 	$(BIN)/ruff check --fix
 
 .PHONY: bench
-bench: $(STAMP) ## measure Airtally: edge, tally, archive, live, whole, growth, model, audit (some 15 minutes on a quiet machine)
+bench: bench-peers ## measure Airtally beside other engines, then edge, tally, archive, live, whole, growth, model, audit (an hour)
 	$(BIN)/python -m bench.edge
 	$(BIN)/python -m bench.tally
 	$(BIN)/python -m bench.archive
@@ -70,7 +70,7 @@ bench: $(STAMP) ## measure Airtally: edge, tally, archive, live, whole, growth, 
 	$(BIN)/python -m bench.model
 
 .PHONY: bench-peers
-bench-peers: $(STAMP) ## measure other engines on the same log (about 20 minutes; the first time fetches them)
+bench-peers: $(STAMP) ## measure Airtally and other engines on the same log (about 20 minutes; the first time fetches them)
 	$(BIN)/python -m bench.compare
 
 .PHONY: bench-results
