@@ -59,7 +59,7 @@ format: $(STAMP) ## format and mend what can be mended
 	$(BIN)/ruff check --fix
 
 .PHONY: bench
-bench: bench-peers ## measure Airtally beside other engines, then edge, tally, archive, live, whole, growth, model, audit (an hour)
+bench: bench-peers ## measure Airtally beside other engines, then each of its parts (an hour)
 	$(BIN)/python -m bench.edge
 	$(BIN)/python -m bench.tally
 	$(BIN)/python -m bench.archive
@@ -67,6 +67,8 @@ bench: bench-peers ## measure Airtally beside other engines, then edge, tally, a
 	$(BIN)/python -m bench.live
 	$(BIN)/python -m bench.whole
 	$(BIN)/python -m bench.growth
+	$(BIN)/python -m bench.memory
+	$(BIN)/python -m bench.recovery
 	$(BIN)/python -m bench.model
 
 .PHONY: bench-peers
