@@ -26,6 +26,7 @@ LOOK_S = 0.005  # for room, while there is none
 LEAST_PLACES = 500
 LOOK_BACK_S = 1.0  # at how many were served, and how many told to come again
 SPREAD_S, MOST_SPREAD_S = 4.0, 30.0  # over which those who were told come again
+MOMENTS = 256  # at which they do, of each look
 MOST_BYTES = 64 << 20  # of all that waits; arrays of edges in front may be large
 
 log = structlog.get_logger(__name__)
@@ -62,6 +63,7 @@ class Line:
         self._bytes = 0
         self._is_called = False
         self._spread_s, self._most_waiting = SPREAD_S, math.inf
+        self._refusals = _refusals(SPREAD_S)
         self._since, self._served, self._refused = time.monotonic(), 0, 0  # of the present look
 
     def join(self, who: Waiting, request: object, *, votes: int, size: int) -> None:
@@ -106,7 +108,7 @@ class Line:
 
     def _refuse(self, who: Waiting, request: object) -> None:
         self._refused += 1
-        who.refuse(request, _too_many(self._spread_s))
+        who.refuse(request, self._refusals[self._refused % MOMENTS])
 
     def _look_back(self, now: float) -> None:
         """Spread those who are told to come again over as long as it takes to serve them all.
@@ -116,6 +118,7 @@ class Line:
         """
         served_per_s = self._served / (now - self._since)
         self._spread_s = min(MOST_SPREAD_S, SPREAD_S * max(1.0, self._refused / max(1, self._served)))
+        self._refusals = _refusals(self._spread_s)
         self._most_waiting = max(LEAST_PLACES, served_per_s * self._wait_s) if self._refused else math.inf
         self._since, self._served, self._refused = now, 0, 0
 
@@ -124,10 +127,17 @@ class Line:
         asyncio.get_running_loop().call_later(seconds, self._turn)
 
 
+def _refusals(spread_s: float) -> list[ProblemError]:
+    """Make what those are told who are to come again within such a time, for as many moments as are told apart."""
+    return [_too_many(spread_s) for _ in range(MOMENTS)]
+
+
 def _too_many(spread_s: float) -> ProblemError:
-    return again_later(
+    problem = again_later(
         HTTPStatus.SERVICE_UNAVAILABLE,
         "more votes come than this edge can take in time",
         "overloaded",
         spread_s=spread_s,
     )
+    problem.is_shared = True  # to refuse is to cost little
+    return problem

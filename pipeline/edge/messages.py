@@ -67,6 +67,15 @@ def _date_at(second: int) -> bytes:
 
 def problem_reply(problem: ProblemError, path: str) -> Reply:
     """Make the reply that tells a problem."""
+    return _shared_reply(problem, path) if problem.is_shared else _problem_reply(problem, path)
+
+
+@lru_cache(maxsize=1024)
+def _shared_reply(problem: ProblemError, path: str) -> Reply:
+    return _problem_reply(problem, path)
+
+
+def _problem_reply(problem: ProblemError, path: str) -> Reply:
     return Reply(problem.status, problem.content(path), problem.headers, MEDIA_TYPE)
 
 

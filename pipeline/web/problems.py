@@ -19,7 +19,12 @@ class ProblemError(Exception):
         headers: of the answer, further ones.
         kind: what is wrong, for a program: the last part of the problem's `type`.
         members: further members of the problem, for a program.
+
+    Attributes:
+        is_shared: many are told this very problem, so its answer is worth keeping.
     """
+
+    is_shared = False
 
     def __init__(
         self,
