@@ -5,7 +5,7 @@ from typing import Annotated
 
 import msgspec
 
-from pipeline.domain.record import ID, MAX_INSTANT_MS, Id, is_id
+from pipeline.domain.record import ID, MAX_AGE_MS, MAX_AHEAD_MS, MAX_INSTANT_MS, Id, is_id
 from pipeline.errors import AirtallyError
 
 MAX_VOTER = 256  # characters of a raw identity
@@ -99,6 +99,14 @@ def read_forwarded(body: bytes | str) -> list[ForwardedBallot]:
         _read_checked(body)
         raise msgspec.ValidationError("ids are not as they must be")
     return ballots
+
+
+def why_implausible(cast_at: int, now: int, within_s: float) -> str | None:
+    """Say why a vote cast at an instant would be implausible (rule 7) if it were appended within such a time from now."""
+    most_age_ms = MAX_AGE_MS - round(1000 * within_s)
+    if now - most_age_ms <= cast_at <= now + MAX_AHEAD_MS:
+        return None
+    return f"cast_at {cast_at} is not now, which is {now}: at most {most_age_ms} ms before, and {MAX_AHEAD_MS} after"
 
 
 def _is_text(text: str) -> bool:

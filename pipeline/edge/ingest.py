@@ -12,8 +12,8 @@ from typing import TypeVar
 import msgspec
 
 from pipeline.domain.poll import PollId
-from pipeline.domain.record import MAX_AGE_MS, MAX_AHEAD_MS, Vote
-from pipeline.edge.ballots import MAX_BALLOTS, ForwardedBallot, read_forwarded, read_posted
+from pipeline.domain.record import Vote
+from pipeline.edge.ballots import MAX_BALLOTS, ForwardedBallot, read_forwarded, read_posted, why_implausible
 from pipeline.edge.buckets import Buckets
 from pipeline.edge.polls import Polls
 from pipeline.edge.publisher import VotePublisher, now_ms
@@ -39,8 +39,8 @@ class Ingest:
         self._voters = Buckets(settings.edge_voter_per_s, settings.edge_voter_burst, MOST_BUCKETS)
         self._addresses = Buckets(settings.edge_address_per_s, settings.edge_address_burst, MOST_BUCKETS)
         self._fronts = Buckets(settings.edge_front_per_s, settings.edge_front_burst, MOST_BUCKETS)
-        # How long ago an edge in front may have received a vote: the log judges by when it is appended, which may take so long.
-        self._most_age_ms = MAX_AGE_MS - round(1000 * (settings.edge_wait_s + settings.edge_answer_s))
+        # How long an array of an edge in front may take until it is appended, by which instant the log judges its votes.
+        self._within_s = settings.edge_wait_s + settings.edge_answer_s
         self._acknowledged: OrderedDict[int, None] = OrderedDict()  # the first that came is the first forgotten
         self.counts: Counter[str] = Counter()  # votes by what became of them
 
@@ -140,12 +140,8 @@ class Ingest:
 
     def _check(self, poll_id: PollId, option_id: str, cast_at: int, now: int) -> None:
         """Make sure that a vote that another edge has received may count."""
-        if not now - self._most_age_ms <= cast_at <= now + MAX_AHEAD_MS:
-            raise ProblemError(
-                HTTPStatus.UNPROCESSABLE_ENTITY,
-                f"cast_at {cast_at} is not now, which is {now}: at most {self._most_age_ms} ms before, {MAX_AHEAD_MS} after",
-                kind="implausible-time",
-            )
+        if why := why_implausible(cast_at, now, self._within_s):
+            raise ProblemError(HTTPStatus.UNPROCESSABLE_ENTITY, why, kind="implausible-time")
         self._polls.check(poll_id, option_id, cast_at, now)
 
     def _submit(self, votes: list[Vote], settled: Callable[[PublishError | None], None]) -> None:

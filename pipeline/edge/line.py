@@ -62,7 +62,7 @@ class Line:
         self._waiting: deque[_Place] = deque()
         self._bytes = 0
         self._is_called = False
-        self._spread_s, self._most_waiting = SPREAD_S, math.inf
+        self._most_waiting = math.inf
         self._refusals = _refusals(SPREAD_S)
         self._since, self._served, self._refused = time.monotonic(), 0, 0  # of the present look
 
@@ -117,8 +117,8 @@ class Line:
         some places always, so that it grows when more is served again.
         """
         served_per_s = self._served / (now - self._since)
-        self._spread_s = min(MOST_SPREAD_S, SPREAD_S * max(1.0, self._refused / max(1, self._served)))
-        self._refusals = _refusals(self._spread_s)
+        spread_s = min(MOST_SPREAD_S, SPREAD_S * max(1.0, self._refused / max(1, self._served)))
+        self._refusals = _refusals(spread_s)
         self._most_waiting = max(LEAST_PLACES, served_per_s * self._wait_s) if self._refused else math.inf
         self._since, self._served, self._refused = now, 0, 0
 

@@ -7,8 +7,8 @@ from types import TracebackType
 from typing import Self
 
 from pipeline.domain.poll import PollId
-from pipeline.domain.record import MAX_AGE_MS, MAX_AHEAD_MS, Vote, encode
-from pipeline.edge.ballots import Ballot, BallotError, ForwardedBallot, PostedBallot
+from pipeline.domain.record import Vote, encode
+from pipeline.edge.ballots import Ballot, BallotError, ForwardedBallot, PostedBallot, why_implausible
 from pipeline.edge.pseudonym import Pseudonyms
 from pipeline.errors import PublishError
 from pipeline.log.lanes import LINGER_MS, Lanes, Settled
@@ -93,7 +93,8 @@ class VotePublisher:
         now = now_ms()
         for ballot in ballots:
             ballot.check()
-            _check_plausible(ballot.cast_at, now)
+            if ballot.cast_at is not None and (why := why_implausible(ballot.cast_at, now, ACKNOWLEDGED_WITHIN_S)):
+                raise BallotError(why)
         votes = [
             vote
             for ballot in ballots
@@ -143,16 +144,3 @@ class VotePublisher:
             BackpressureError: too many votes are on their way; nothing was taken.
         """
         self._lanes.submit([(vote.voter_id.encode(), encode(vote)) for vote in votes], settled)
-
-
-def _check_plausible(cast_at: int | None, now: int) -> None:
-    """Refuse an instant that would be implausible (rule 7) when the vote is appended, which may take a while.
-
-    Raises:
-        BallotError: it is such an instant.
-    """
-    most_age_ms = MAX_AGE_MS - round(1000 * ACKNOWLEDGED_WITHIN_S)
-    if cast_at is not None and not now - most_age_ms <= cast_at <= now + MAX_AHEAD_MS:
-        raise BallotError(
-            f"cast_at {cast_at} is not now, which is {now}: at most {most_age_ms} ms before, and {MAX_AHEAD_MS} after"
-        )

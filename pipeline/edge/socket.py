@@ -142,9 +142,7 @@ class VoterSocket(asyncio.Protocol):
         elif event.opcode is Opcode.BINARY:
             self._protocol.fail(UNSUPPORTED, "a vote is text")
         elif event.opcode in {Opcode.TEXT, Opcode.CONT}:
-            self._text += (
-                event.data
-            )  # a message may come in several frames; together they are no longer than MAX_POSTED
+            self._text += event.data  # of all frames of a message, no longer than MAX_POSTED together
             if event.fin:
                 text, self._text = self._text, b""
                 if not self._closing:  # there would be no answer: what is not answered is not taken

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from typing import Any
 
 import faust
-from aiokafka import AIOKafkaProducer
+from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
 from aiokafka.errors import KafkaError, ProducerClosed
 from aiokafka.helpers import create_ssl_context
 
@@ -70,6 +70,20 @@ def _credentials(settings: Settings) -> tuple[str, str]:
             f"AIRTALLY_KAFKA_SECURITY={settings.kafka_security} needs AIRTALLY_KAFKA_USER and AIRTALLY_KAFKA_PASSWORD"
         )
     return settings.kafka_user, settings.kafka_password.get_secret_value()
+
+
+async def start_client(client: AIOKafkaProducer | AIOKafkaConsumer) -> None:
+    """Connect; a client that cannot is stopped, since it has begun to try.
+
+    Raises:
+        UnavailableError: Kafka does not answer.
+    """
+    with unavailable_if_down():
+        try:
+            await client.start()
+        except BaseException:
+            await client.stop()
+            raise
 
 
 async def stop_producer(producer: AIOKafkaProducer, within_s: float) -> None:

@@ -23,7 +23,7 @@ from aiokafka.errors import KafkaError
 
 from pipeline import metrics
 from pipeline.errors import BackpressureError, PublishError, UnavailableError
-from pipeline.log.connection import client_options, stop_producer, unavailable_if_down
+from pipeline.log.connection import client_options, start_client, stop_producer
 from pipeline.log.partitioner import java_partitions
 from pipeline.log.publisher import BATCH_BYTES, MAX_REQUEST_BYTES
 from pipeline.settings import Settings
@@ -169,8 +169,8 @@ class _Lane:
 
     async def _send(self) -> PublishError | None:
         """Send as much as fits into a batch, and wait until it is acknowledged, or never will be."""
+        producer = await self._link.producer()
         try:
-            producer = await self._link.producer()
             batch = producer.create_batch()
             while self._waiting:
                 key, value, countdown = self._waiting[0]
@@ -223,12 +223,7 @@ class _Link:
             max_request_size=MAX_REQUEST_BYTES,
             request_timeout_ms=30_000,
         )
-        try:
-            with unavailable_if_down():
-                await producer.start()
-        except UnavailableError:
-            await producer.stop()
-            raise
+        await start_client(producer)
         self._producer = producer
         self._ready.set()
 

@@ -9,7 +9,7 @@ from typing import Self
 from aiokafka import AIOKafkaConsumer
 from aiokafka.structs import TopicPartition
 
-from pipeline.log.connection import client_options, unavailable_if_down
+from pipeline.log.connection import client_options, start_client, unavailable_if_down
 from pipeline.settings import Settings
 
 
@@ -22,12 +22,7 @@ class LogOffsets:
         self._client = AIOKafkaConsumer(**client_options(settings), group_id=None, request_timeout_ms=10_000)
 
     async def __aenter__(self) -> Self:
-        with unavailable_if_down():
-            try:
-                await self._client.start()
-            except BaseException:
-                await self._client.stop()
-                raise
+        await start_client(self._client)
         return self
 
     async def __aexit__(

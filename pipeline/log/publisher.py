@@ -16,7 +16,7 @@ from aiokafka.errors import KafkaError
 
 from pipeline.domain.record import Marker, Vote, encode
 from pipeline.errors import PublishError
-from pipeline.log.connection import client_options, stop_producer, unavailable_if_down
+from pipeline.log.connection import client_options, start_client, stop_producer
 from pipeline.log.partitioner import java_partition
 from pipeline.settings import Settings
 
@@ -57,12 +57,7 @@ class Publisher:
         )
 
     async def __aenter__(self) -> Self:
-        with unavailable_if_down():
-            try:
-                await self._producer.start()
-            except BaseException:
-                await self._producer.stop()
-                raise
+        await start_client(self._producer)
         return self
 
     async def __aexit__(
