@@ -6,13 +6,14 @@ for those a vote keeps its ``vote_id``, and the fold counts it once.
 
 import asyncio
 from collections import defaultdict
-from collections.abc import Awaitable, Iterable, Sequence
+from collections.abc import Awaitable, Iterable, Iterator, Sequence
 from functools import lru_cache
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, NamedTuple, Self
 
 from aiokafka import AIOKafkaProducer
 from aiokafka.errors import KafkaError
+from aiokafka.producer.message_accumulator import BatchBuilder
 
 from pipeline.domain.record import Marker, Vote, encode
 from pipeline.errors import PublishError
@@ -28,6 +29,13 @@ BATCH_BYTES = 256 << 10
 # aiokafka's idempotent producer never gives a batch up, so that its caller would wait as long as too few replicas are left.
 # Whoever publishes must hear of it: what is late may still arrive, and is safe to publish again.
 ACKNOWLEDGED_WITHIN_S = 30.0
+
+
+class Prepared(NamedTuple):
+    """A batch for a partition, ready to be sent; or one record that is larger than a batch."""
+
+    partition: int
+    records: BatchBuilder | KeyValue
 
 
 partition_of = lru_cache(maxsize=1 << 20)(java_partition)  # simulated voters come again and again
@@ -116,33 +124,54 @@ class Publisher:
 
         It fills the producer's batches directly, at a small part of the cost of single records. What is enqueued by one
         call after the other is in that order within each partition. A record without a key goes to partition 0.
+
+        Raises:
+            PublishError: they were not accepted.
+        """
+        return await self.enqueue(self.prepare(records))
+
+    def prepare(self, records: Iterable[KeyValue]) -> list[Prepared]:
+        """Make of many records what ``enqueue`` takes: batches as they will be sent, of as few bytes as they fit.
+
+        That is most of the work, so that whoever knows what to send can have it done before.
         """
         by_partition: defaultdict[int, list[KeyValue]] = defaultdict(list)
         partitions = self._partitions
         for record in records:
             key = record[0]
             by_partition[0 if key is None else partition_of(key, partitions)].append(record)
-        waiting = [future for partition, run in by_partition.items() for future in await self._enqueue(partition, run)]
-        return self._all_acknowledged(waiting)
+        return [each for partition, run in by_partition.items() for each in self._prepare(partition, run)]
 
-    async def _enqueue(self, partition: int, run: Sequence[KeyValue]) -> list[Awaitable[Any]]:
-        """Hand over records of one partition, in as few batches as they fit."""
-        waiting: list[Awaitable[Any]] = []
+    def _prepare(self, partition: int, run: Sequence[KeyValue]) -> Iterator[Prepared]:
         batch = self._producer.create_batch()
-        try:
-            for key, value in run:
-                if batch.append(key=key, value=value, timestamp=None) is not None:
-                    continue
-                if batch.record_count():
-                    waiting.append(await self._producer.send_batch(batch, self._topic, partition=partition))
-                batch = self._producer.create_batch()
-                if batch.append(key=key, value=value, timestamp=None) is None:  # larger than a batch: by itself
-                    waiting.append(await self._producer.send(self._topic, value, key=key, partition=partition))
+        for key, value in run:
+            if batch.append(key=key, value=value, timestamp=None) is not None:
+                continue
             if batch.record_count():
-                waiting.append(await self._producer.send_batch(batch, self._topic, partition=partition))
+                yield Prepared(partition, batch)
+            batch = self._producer.create_batch()
+            if batch.append(key=key, value=value, timestamp=None) is None:
+                yield Prepared(partition, (key, value))
+        if batch.record_count():
+            yield Prepared(partition, batch)
+
+    async def enqueue(self, prepared: Iterable[Prepared]) -> Awaitable[None]:
+        """Hand over what ``prepare`` made, once; give what to await for its acknowledgement.
+
+        Raises:
+            PublishError: it was not accepted.
+        """
+        waiting: list[Awaitable[Any]] = []
+        try:
+            for partition, records in prepared:
+                if isinstance(records, BatchBuilder):
+                    waiting.append(await self._producer.send_batch(records, self._topic, partition=partition))
+                else:
+                    key, value = records
+                    waiting.append(await self._producer.send(self._topic, value, key=key, partition=partition))
         except KafkaError as error:
             raise PublishError(f"not accepted: {error!r}; publish them again with the same ids") from error
-        return waiting
+        return self._all_acknowledged(waiting)
 
     async def _all_acknowledged(self, waiting: Sequence[Awaitable[Any]]) -> None:
         await self._acknowledged(waiting)
