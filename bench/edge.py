@@ -1,5 +1,7 @@
 """The edge beside others with the same guarantees, in Node.js and behind uvicorn and Granian: `python -m bench.edge`.
 
+And beside a bare one, which hands to Kafka whatever comes: what all else costs, on the same machine in the same minutes.
+
 Votes are sent by `airtally load` over real connections, from a process of its own, to one process at a time; broker and
 generator share the machine's cores. For each server and round: as many votes as go through 200 connections (saturation), then
 70 % of that in an open loop, then arrays of 100. Afterwards, for ours: a storm over WebSockets; then three times saturation, of
@@ -20,7 +22,7 @@ from typing import Any
 import psutil
 import typer
 
-from bench.edge_servers import ENDLESS, OPTIONS, POLL, Server, arrays, asgi, node, ours
+from bench.edge_servers import ENDLESS, OPTIONS, POLL, Server, arrays, asgi, bare, node, ours
 from bench.measuring import console, held_to, report, settings_of, system, until, usage, worker
 from pipeline.domain.record import Option, PollOpened
 from pipeline.domain.result import merge
@@ -48,7 +50,7 @@ PARTLY = 0.7  # of saturation
 
 def main(rounds: int = 3, seconds: float = 8.0, sockets: int = 20_000, overload: float = 20.0) -> None:
     """Measure all of it. There are as many sockets as the system lets a process open."""
-    starts = [ours, asgi("uvicorn"), asgi("granian"), *node()]
+    starts = [ours, asgi("uvicorn"), asgi("granian"), *node(), bare]
     with system(Part.KAFKA, Part.REDIS) as stack, multiprocessing.get_context("spawn").Pool(1) as pool:
         found = settings_of(stack, "bench-edge")
         asyncio.run(_open(stack, found))

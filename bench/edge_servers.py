@@ -1,4 +1,4 @@
-"""The servers that `bench.edge` measures: our edge, its work behind servers of ASGI, and an edge in Node.js."""
+"""The servers that `bench.edge` measures: our edge, its work behind servers of ASGI, an edge in Node.js, and a bare one."""
 
 import contextlib
 import os
@@ -89,6 +89,11 @@ def _node_running(stack: LocalStack, found: Settings) -> contextlib.AbstractCont
 def asgi(name: str) -> Start:
     """Get the start of our work behind a server of ASGI, `uvicorn` or `granian`."""
     return lambda stack, found: _peer(stack, found, name, [sys.executable, "-m", "bench.peers.asgi_edge", name])
+
+
+def bare(stack: LocalStack, found: Settings) -> contextlib.AbstractContextManager[Server]:
+    """Run the least that an edge can do."""
+    return _peer(stack, found, "bare", [sys.executable, "-m", "bench.peers.bare_edge"])
 
 
 @contextlib.contextmanager

@@ -82,7 +82,8 @@ def _serving(server: str, application: Application, port: int) -> Awaitable[None
     return uvicorn.Server(config).serve()
 
 
-async def _until_listening(port: int) -> None:
+async def until_listening(port: int) -> None:
+    """Wait until a server accepts connections."""
     while True:
         try:
             _, writer = await asyncio.open_connection("127.0.0.1", port)
@@ -100,7 +101,7 @@ async def main() -> None:
     async with VotePublisher(settings) as publisher:
         application = Application(Ingest(publisher, polls, settings), Tokens.from_settings(settings))
         serving = asyncio.ensure_future(_serving(sys.argv[1], application, settings.edge_port))
-        await _until_listening(settings.edge_port)
+        await until_listening(settings.edge_port)
         print("ready", flush=True)
         await serving
 
