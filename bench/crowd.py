@@ -6,11 +6,11 @@ it makes the log, by the rules themselves, and remembers every vote for it.
 """
 
 import random
-import time
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
+from pipeline.clock import now_ms
 from pipeline.domain.outcome import Outcome
 from pipeline.domain.poll import PollId
 from pipeline.domain.record import Option, PollOpened
@@ -82,7 +82,7 @@ def blocks(crowd: Crowd, oracles: list[Oracle]) -> Iterator[list[Record]]:
     polls, options = crowd.poll_ids(), crowd.option_ids()
     latest: list[tuple[int, int, int, tuple[int, str], Record]] = []
     for first in range(0, crowd.records, BLOCK):
-        cast_at = time.time_ns() // 1_000_000
+        cast_at = now_ms()
         second, block = cast_at - cast_at % 1000, []
         for number in range(first, min(first + BLOCK, crowd.records)):
             if latest and rng.random() < crowd.repeats:
@@ -118,7 +118,7 @@ async def fill(found: Settings, crowd: Crowd) -> list[Expectation]:
 
     The outcomes of all records, markers included, are those of all expectations together.
     """
-    opened_at = time.time_ns() // 1_000_000
+    opened_at = now_ms()
     oracles = [Oracle(crowd.votes_per_voter, Expectation(*poll)) for poll in crowd.poll_ids()]
     async with open_topics(found) as topics:
         await topics.create()

@@ -23,6 +23,7 @@ import psutil
 import typer
 
 from bench.measuring import console, report, settings_of, system, until, usage, workload
+from pipeline.clock import now_ms
 from pipeline.domain.poll import PollId
 from pipeline.domain.record import Vote, encode
 from pipeline.local.ports import free_port
@@ -73,7 +74,7 @@ def _script(rate: int, seconds: float, options: int) -> Script:
 
 
 async def _run(stack: LocalStack, found: Settings, script: Script, readers: int) -> dict[str, Any]:
-    opened_at = time.time_ns() // 1_000_000
+    opened_at = now_ms()
     async with open_topics(found) as topics:
         await topics.create()
     async with Publisher(found) as publisher:
@@ -156,7 +157,7 @@ async def _measure(found: Settings, url: str, script: Script, playing: Any) -> M
         while not playing.ready():
             voter = uuid.uuid4().hex
             option = script.options[0].option_id
-            vote = Vote(str(uuid.uuid4()), *POLL, option, voter, time.time_ns() // 1_000_000, "edge-1", "web")
+            vote = Vote(str(uuid.uuid4()), *POLL, option, voter, now_ms(), "edge-1", "web")
             partition, offset = await publisher.publish(voter.encode(), encode(vote))
             measured.acknowledged.append((time.time(), partition, offset))
             await asyncio.sleep(PROBE_EVERY_S)

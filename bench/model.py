@@ -28,6 +28,7 @@ from bench.peers.roster import PEERS
 from bench.peers.run import measure
 from pipeline.capacity.costs import Costs
 from pipeline.capacity.model import Deployment, Forecast, Peak, forecast
+from pipeline.clock import now_ms
 from pipeline.ledger.connection import connect
 from pipeline.ledger.reader import LedgerReader, open_ledgers
 from pipeline.local.stack import LocalStack, Part
@@ -191,7 +192,7 @@ def _prepare(publisher: Publisher, made: list[list[Record]]) -> list[Block]:
 async def _open(found: Settings, publisher: Publisher, crowd: Crowd, oracle: Oracle) -> None:
     async with open_topics(found) as topics:
         await topics.create()
-    for marker in crowd.markers(time.time_ns() // 1_000_000 - 60_000):  # the votes were made before
+    for marker in crowd.markers(now_ms() - 60_000):  # the votes were made before
         oracle.expected.expect(MARKER, len(await publisher.publish_marker(marker)))
 
 

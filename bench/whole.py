@@ -23,6 +23,7 @@ from bench.measuring import OUT, console, report, settings_of, system, usage, wo
 from bench.watching import Sample, Watch, quantile
 from pipeline.archive.migrate import migrate
 from pipeline.archive.recount import recount
+from pipeline.clock import now_ms
 from pipeline.domain.poll import PollId
 from pipeline.domain.result import merge
 from pipeline.ledger.reader import open_ledgers
@@ -74,7 +75,7 @@ def main(
 
 
 async def _run(stack: LocalStack, found: Settings, steady: Script, burst: Script) -> dict[str, Any]:
-    opened_at = time.time_ns() // 1_000_000
+    opened_at = now_ms()
     async with open_topics(found) as topics:
         await topics.create()
     async with Publisher(found) as publisher:

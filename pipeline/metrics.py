@@ -73,6 +73,9 @@ EDGE_VOTES = Counter(
     ["answer"],
 )
 EDGE_IN_FLIGHT = Gauge("airtally_edge_in_flight_votes", "Votes on their way to Kafka")
+EDGE_STALLED = Gauge(
+    "airtally_edge_stalled_seconds", "For how long Kafka has acknowledged nothing, although votes are on their way"
+)
 EDGE_CONNECTIONS = Gauge("airtally_edge_connections", "Open connections, by kind (http, socket)", ["kind"])
 EDGE_CONNECTIONS_MADE_ROOM = Counter(
     "airtally_edge_connections_made_room_total", "Idle connections closed because others were waiting to be accepted"

@@ -15,11 +15,12 @@ import uvloop
 from granian.constants import Interfaces
 from granian.server.embed import Server as Granian
 
+from pipeline.clock import now_ms
 from pipeline.domain.poll import PollId, open_poll
 from pipeline.domain.record import Option, PollOpened
 from pipeline.edge.ingest import Ingest
 from pipeline.edge.polls import Polls
-from pipeline.edge.publisher import VotePublisher, now_ms
+from pipeline.edge.publisher import VotePublisher
 from pipeline.edge.tokens import Tokens
 from pipeline.settings import load
 from pipeline.web.problems import ProblemError

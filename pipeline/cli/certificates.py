@@ -15,7 +15,8 @@ from pipeline.audit import proof as proofs
 from pipeline.audit.leaf import leaves_of
 from pipeline.audit.merkle import root_of
 from pipeline.cli.audit import Poll, Show, Wait
-from pipeline.cli.context import command, console, now_ms, poll_id, settings
+from pipeline.cli.context import command, console, poll_id, settings
+from pipeline.clock import now_ms
 from pipeline.domain.poll import PollId
 from pipeline.errors import CertificateError, PollError, SettingError
 from pipeline.log.reading import read_ranges

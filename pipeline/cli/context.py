@@ -1,7 +1,6 @@
 """What every command begins with: the settings, completed by the local system's addresses, and one way to fail."""
 
 import asyncio
-import time
 from collections.abc import Callable, Coroutine
 from functools import wraps
 from typing import Annotated, Any, TypeVar
@@ -28,11 +27,6 @@ Json = Annotated[bool, typer.Option("--json", help="Print JSON, for a program to
 
 console = Console()
 errors = Console(stderr=True)
-
-
-def now_ms() -> int:
-    """Give the time, in ms since the epoch."""
-    return time.time_ns() // 1_000_000
 
 
 def print_json(content: object) -> None:

@@ -6,8 +6,9 @@ from typing import Annotated
 import msgspec
 import typer
 
-from pipeline.cli.context import command, console, now_ms, poll_id, read_result, settings
+from pipeline.cli.context import command, console, poll_id, read_result, settings
 from pipeline.cli.local import serving
+from pipeline.clock import now_ms
 from pipeline.domain import control
 from pipeline.domain.poll import PollId, Status
 from pipeline.domain.record import Marker, PollClosed, PollFinal, PollOpened

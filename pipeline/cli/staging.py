@@ -8,8 +8,9 @@ from collections.abc import AsyncIterator, Callable, Iterator
 from rich.live import Live
 from rich.table import Table
 
-from pipeline.cli.context import console, now_ms, read_result
+from pipeline.cli.context import console, read_result
 from pipeline.cli.playing import watch
+from pipeline.clock import now_ms
 from pipeline.domain.poll import PollId
 from pipeline.ledger.reader import open_ledgers
 from pipeline.load.fronts import Fronts

@@ -60,6 +60,7 @@ class HttpConnection(asyncio.Protocol):
         self._queue: deque[Request] = deque()  # that are to be served
         self._serving: Request | None = None
         self._is_read = False  # to the last request that there will be
+        self._is_broken_off = False  # before the client's end: it may be sending still
         self._is_slow = False  # the client does not take its answers
         self._is_ending = False  # it has its last answer
         self._is_paused = False
@@ -250,7 +251,7 @@ class HttpConnection(asyncio.Protocol):
         """Close, with the last answer written. To do so in the midst of a request could take the answer from its reader."""
         self._is_ending = True
         self._queue.clear()
-        if self._is_receiving:
+        if self._is_receiving or self._is_broken_off:
             self._is_read = True
             self._transport.write_eof()
             self._read_or_not()
@@ -262,7 +263,7 @@ class HttpConnection(asyncio.Protocol):
         """Tell a problem, when all before it is answered, and read nothing any more."""
         if not self._is_read:
             request = self._request if self._is_receiving else Request(self._address)
-            self._is_read = self._is_receiving = True
+            self._is_read = self._is_broken_off = True
             request.problem, request.keep_alive = problem, False
             self._queue.append(request)
             self._go_on()

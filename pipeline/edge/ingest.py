@@ -11,12 +11,13 @@ from typing import TypeVar
 
 import msgspec
 
+from pipeline.clock import now_ms
 from pipeline.domain.poll import PollId
 from pipeline.domain.record import Vote
 from pipeline.edge.ballots import MAX_BALLOTS, ForwardedBallot, read_forwarded, read_posted, why_implausible
 from pipeline.edge.buckets import Buckets
 from pipeline.edge.polls import Polls
-from pipeline.edge.publisher import VotePublisher, now_ms
+from pipeline.edge.publisher import VotePublisher
 from pipeline.edge.tokens import Grant
 from pipeline.errors import BackpressureError, PublishError
 from pipeline.settings import Settings
@@ -52,6 +53,10 @@ class Ingest:
     def room(self) -> int:
         """Give how many votes can be taken now."""
         return self._publisher.room()
+
+    def stalled_s(self) -> float:
+        """Give for how long Kafka has acknowledged nothing, although votes are on their way."""
+        return self._publisher.stalled_s()
 
     def refused(self, problem: ProblemError) -> None:
         """Count a request that was not served."""

@@ -14,8 +14,8 @@ from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
 from pipeline import metrics
+from pipeline.clock import now_ms
 from pipeline.domain.poll import Poll, PollId, Status
-from pipeline.edge.publisher import now_ms
 from pipeline.edge.tokens import REVOKED_KEY, Tokens
 from pipeline.errors import UnavailableError
 from pipeline.ledger.connection import unavailable_if_down

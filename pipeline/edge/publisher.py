@@ -1,11 +1,11 @@
 """The publisher of votes that cannot be used wrongly: checked, stamped, pseudonymous, keyed, acknowledged."""
 
 import asyncio
-import time
 from collections.abc import Sequence
 from types import TracebackType
 from typing import Self
 
+from pipeline.clock import now_ms
 from pipeline.domain.poll import PollId
 from pipeline.domain.record import Vote, encode
 from pipeline.edge.ballots import Ballot, BallotError, ForwardedBallot, PostedBallot, why_implausible
@@ -15,11 +15,6 @@ from pipeline.log.lanes import LINGER_MS, Lanes, Settled
 from pipeline.settings import Settings
 
 ACKNOWLEDGED_WITHIN_S = 30.0
-
-
-def now_ms() -> int:
-    """Give the time, in ms since the epoch."""
-    return time.time_ns() // 1_000_000
 
 
 class VotePublisher:
@@ -77,6 +72,10 @@ class VotePublisher:
     def room(self) -> int:
         """Give how many votes would be taken now."""
         return self._lanes.room()
+
+    def stalled_s(self) -> float:
+        """Give for how long Kafka has acknowledged nothing, although votes are on their way."""
+        return self._lanes.stalled_s()
 
     async def publish(self, ballot: Ballot) -> Vote:
         """Publish one vote; give it as it is in the log.

@@ -27,6 +27,7 @@ from pipeline.web.accepting import Acceptor
 from pipeline.web.listening import allow_connections, listen
 
 DEFAULT_HEALTH_PORT = 9104
+STALLED_S = 10.0  # without an acknowledgement: a leader is elected sooner
 FIRST_LOOK_S = 5.0  # for Redis at the start; an edge without it takes votes all the same
 
 log = structlog.get_logger(__name__)
@@ -69,7 +70,7 @@ async def _until_told(settings: Settings, site: Site, watch: Watch, health: Heal
     log.info("serving", address="http://{}:{}/".format(*listening.getsockname()[:2]), connections=site.most_connections)
     health.set("start", None)
     try:
-        async with measured(lambda: _measure(site)):
+        async with measured(lambda: _measure(site, health)):
             await asyncio.wait([asyncio.create_task(told.wait()), *tasks], return_when=asyncio.FIRST_COMPLETED)
             health.set("draining", "told to stop: takes no new connections")
             log.info("draining", connections=len(site), in_flight=site.door.ingest.in_flight)
@@ -79,14 +80,17 @@ async def _until_told(settings: Settings, site: Site, watch: Watch, health: Heal
             await site.drain(settings.edge_drain_s)
     finally:
         acceptor.close()
-        _measure(site)
+        _measure(site, health)
         await end(tasks)
     for task in tasks:
         if not task.cancelled():
             task.result()
 
 
-def _measure(site: Site) -> None:
+def _measure(site: Site, health: Health) -> None:
+    stalled_s = site.door.ingest.stalled_s()
+    metrics.EDGE_STALLED.set(stalled_s)
+    health.set("kafka", _stall(stalled_s))
     counts = site.door.ingest.counts
     for answer, votes in list(counts.items()):
         metrics.EDGE_VOTES.labels(answer).inc(votes)
@@ -96,3 +100,10 @@ def _measure(site: Site) -> None:
     metrics.EDGE_CONNECTIONS.labels("http").set(len(site) - site.sockets)
     metrics.EDGE_CONNECTIONS_MADE_ROOM.inc(site.made_room)
     site.made_room = 0
+
+
+def _stall(seconds: float) -> str | None:
+    """Say what is wrong when nothing was acknowledged for so long, if it is long."""
+    if seconds <= STALLED_S:
+        return None
+    return f"no acknowledgement for {seconds:.0f} s: too few in-sync replicas, or no way to the brokers?"

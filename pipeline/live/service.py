@@ -7,6 +7,7 @@ from typing import Any
 
 import structlog
 
+from pipeline.clock import now_ms
 from pipeline.health import Health
 from pipeline.ledger.connection import check, connect
 from pipeline.live.display import Display
@@ -17,7 +18,7 @@ from pipeline.live.merger import Merger
 from pipeline.live.reading import LiveReader
 from pipeline.live.server import SEND_BUFFER_BYTES, Server
 from pipeline.live.view import View
-from pipeline.live.watch import now_ms, watch_ledgers, watch_log
+from pipeline.live.watch import watch_ledgers, watch_log
 from pipeline.service import serving
 from pipeline.settings import Settings
 from pipeline.waiting import end, until_available

@@ -6,6 +6,7 @@ import time
 import structlog
 
 from pipeline import metrics
+from pipeline.clock import now_ms
 from pipeline.errors import UnavailableError
 from pipeline.health import Health
 from pipeline.live.completeness import LogEnd
@@ -55,8 +56,3 @@ async def watch_log(settings: Settings, merger: Merger) -> None:
             merger.log_end = None
             log.warning("the log's end is unknown", error=str(error))
             await asyncio.sleep(AGAIN_S)
-
-
-def now_ms() -> int:
-    """Give the time, in ms since the epoch."""
-    return time.time_ns() // 1_000_000

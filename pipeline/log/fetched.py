@@ -113,7 +113,10 @@ def _take_all(fetcher: Fetcher, partitions: Collection[TopicPartition]) -> dict[
             if not fetcher._subscriptions.is_assigned(tp):  # noqa: SLF001
                 del fetched[tp]
             continue
-        result = fetched.pop(tp)
+        result = fetched[tp]
+        if batches and not isinstance(result, FetchResult):
+            continue  # an error is told when nothing was taken: what was would be lost with it
+        del fetched[tp]
         fetcher._notify(fetcher._wait_consume_future)  # noqa: SLF001  # room for the next response
         if not isinstance(result, FetchResult):
             result.check_raise()

@@ -56,6 +56,7 @@ class Lanes:
         self._linger_s = linger_ms / 1000
         self._is_closed = False
         self.in_flight = 0  # records that were submitted and are not settled
+        self._moved_at = 0.0  # when one was acknowledged, or the first came
         self._most_in_flight, self._close_s = most_in_flight, close_s
 
     async def __aenter__(self) -> Self:
@@ -79,6 +80,10 @@ class Lanes:
         """Give how many records would be taken now."""
         return self._most_in_flight - self.in_flight
 
+    def stalled_s(self) -> float:
+        """Give for how long none was acknowledged, although some are on their way."""
+        return time.monotonic() - self._moved_at if self.in_flight else 0.0
+
     def submit(self, records: Sequence[tuple[bytes, bytes]], settled: Settled) -> None:
         """Take records (key, value), at least one, all or none of them; `settled` is called once for all.
 
@@ -92,6 +97,8 @@ class Lanes:
                 f"{self.in_flight} records are on their way to Kafka, and {self._most_in_flight} is the limit: try again later"
             )
         countdown = _Countdown(len(records), settled)
+        if not self.in_flight:
+            self._moved_at = time.monotonic()
         self.in_flight += len(records)
         self._arrived += [(key, value, countdown) for key, value in records]
         if self._departure is None:
@@ -114,8 +121,10 @@ class Lanes:
         for record, partition in zip(arrived, partitions, strict=True):
             self._lanes[partition].add(record)
 
-    def _count(self, settled: int) -> None:
+    def _count(self, settled: int, error: PublishError | None) -> None:
         self.in_flight -= settled
+        if error is None:
+            self._moved_at = time.monotonic()
 
 
 class _Countdown:
@@ -135,12 +144,13 @@ class _Countdown:
 
 
 _Record = tuple[bytes, bytes, _Countdown]  # key, value, and who is told
+_Count = Callable[[int, PublishError | None], None]  # of records that are settled
 
 
 class _Lane:
     """What waits for one partition, and the task that sends it, while there is something."""
 
-    def __init__(self, link: "_Link", topic: str, partition: int, count: Callable[[int], None]) -> None:
+    def __init__(self, link: "_Link", topic: str, partition: int, count: _Count) -> None:
         self._link, self._topic, self._partition, self._count = link, topic, partition, count
         self._waiting: deque[_Record] = deque()
         self._sent: list[_Countdown] = []  # one for each record
@@ -191,7 +201,7 @@ class _Lane:
 
     def _settle(self, error: PublishError | None) -> None:
         sent, self._sent = self._sent, []
-        self._count(len(sent))
+        self._count(len(sent), error)
         for countdown, records in Counter(sent).items():
             try:
                 countdown(records, error)

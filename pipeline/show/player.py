@@ -7,6 +7,7 @@ from collections.abc import Awaitable, Iterable
 from dataclasses import dataclass
 from typing import Protocol
 
+from pipeline.clock import now_ms
 from pipeline.domain.record import Marker
 from pipeline.show.expectation import MARKER, Block, Expectation
 from pipeline.show.generator import Generator
@@ -73,7 +74,7 @@ class Player:
         Raises:
             PublishError: something was not acknowledged. What was is in the oracle; the rest cannot be known.
         """
-        opened = _now_ms() if opened_at is None else opened_at
+        opened = now_ms() if opened_at is None else opened_at
         generator = Generator(self.script, self.seed, opened_at=opened)
         expected = generator.expectation()
         if opened_at is None:
@@ -86,7 +87,7 @@ class Player:
                 break
             if closes:
                 await self._markers(tick, generator, expected)
-            now = max(now, _now_ms())  # the wall clock may step back; a show does not
+            now = max(now, now_ms())  # the wall clock may step back; a show does not
             await self._publish(generator.tick(now), expected)
             self.progress.tick = tick + 1
         await self._settle(expected, 0)
@@ -100,7 +101,7 @@ class Player:
         expected: Expectation,
     ) -> None:
         if tick == self.script.close_tick:
-            closed_at = _now_ms() + int(self.script.notice_s * 1000)
+            closed_at = now_ms() + int(self.script.notice_s * 1000)
             expected.expect(MARKER, len(await self._publisher.publish_marker(self.script.closed(closed_at))))
             generator.close(closed_at)
             self.progress.phase = "closing"
@@ -136,7 +137,3 @@ class Player:
 
 async def _both(one: Awaitable[None], other: Awaitable[None]) -> None:
     await asyncio.gather(one, other)
-
-
-def _now_ms() -> int:
-    return time.time_ns() // 1_000_000

@@ -3,7 +3,7 @@
 import resource
 import socket
 
-from pipeline.errors import PortInUseError
+from pipeline.errors import PortInUseError, SettingError
 
 BACKLOG = 4096  # all clients connect again at the same moment after a restart
 UNTAKEN_S = 60
@@ -36,11 +36,19 @@ def allow_connections(clients: int) -> int:
     """Raise this process's limit of open files as far as the clients need and the system lets us.
 
     Returns how many clients there is room for.
+
+    Raises:
+        SettingError: for none at all.
     """
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     wanted = clients + SPARE_FILES
     if hard != resource.RLIM_INFINITY:
         wanted = min(wanted, hard)
+    if wanted <= SPARE_FILES:
+        raise SettingError(
+            f"this process may open {hard} files, and needs {SPARE_FILES} beside its clients' connections: raise the limit "
+            "(`ulimit -Hn`, systemd's LimitNOFILE) by as many as there are clients"
+        )
     if soft != resource.RLIM_INFINITY and soft < wanted:
         resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
     return min(clients, wanted - SPARE_FILES)

@@ -2,7 +2,6 @@
 
 import asyncio
 import json
-import time
 import uuid
 from pathlib import Path
 from typing import Any
@@ -12,6 +11,7 @@ import pytest
 from pipeline.archive.connection import connect as connect_clickhouse
 from pipeline.archive.migrate import migrate
 from pipeline.cli.auditing import run_audit
+from pipeline.clock import now_ms
 from pipeline.domain.poll import PollId
 from pipeline.domain.record import Vote, encode
 from pipeline.ledger.connection import connect
@@ -151,12 +151,12 @@ async def test_a_publisher_with_another_partitioner_is_caught(system: LocalStack
     migrate(topic)
     with running(system, topic, "tally"), running(system, topic, "archive"):
         async with Publisher(topic) as publisher:
-            opened = SCRIPT.opened(_now_ms())
+            opened = SCRIPT.opened(now_ms())
             await publisher.publish_marker(opened)
             vote_id = "00000000-0000-4000-8000-00000000000a"
             for partition, voter in ((0, "ann"), (1, "ann"), (2, "bo"), (3, "cy")):
                 number = vote_id if voter in {"bo", "cy"} else vote_id[:-1] + str(partition)
-                vote = Vote(number, *POLL, opened.options[0].id, voter, _now_ms(), "edge-1", "app")
+                vote = Vote(number, *POLL, opened.options[0].id, voter, now_ms(), "edge-1", "app")
                 await publisher._producer.send_and_wait(
                     topic.topic, encode(vote), key=voter.encode(), partition=partition
                 )
@@ -175,10 +175,6 @@ async def _has_sent(player: Player, records: int) -> bool:
 
 def _totals(expected: Expectation) -> dict[str, int]:
     return {option.option_id: expected.expected_total(option.option_id) for option in SCRIPT.options}
-
-
-def _now_ms() -> int:
-    return time.time_ns() // 1_000_000
 
 
 def _asked(topic: Settings, sql: str) -> Any:

@@ -1,6 +1,8 @@
 """The publisher library on real Kafka: what it acknowledges is there, once, as it must be; what it refuses is not."""
 
 import asyncio
+import os
+import signal
 import uuid
 from collections.abc import Iterator
 from typing import Any
@@ -9,10 +11,10 @@ import confluent_kafka
 import pytest
 from tenacity import retry, retry_if_exception_type, stop_after_delay, wait_fixed
 
+from pipeline.clock import now_ms
 from pipeline.domain.record import Vote, decode
 from pipeline.edge import BackpressureError, Ballot, BallotError, PublishError, VotePublisher
 from pipeline.edge import publisher as module
-from pipeline.edge.publisher import now_ms
 from pipeline.local.stack import LocalStack, Part
 from pipeline.log.lanes import Lanes
 from pipeline.log.offsets import LogOffsets
@@ -165,6 +167,29 @@ async def test_a_broker_that_is_killed_costs_time_and_nothing_else(own_kafka: Lo
     found = [vote for _, _, vote in log_of(settings)]
     assert len(found) == len(set(found))  # idempotent: a batch that is sent again is not there twice
     assert set(acknowledged) == set(found)
+
+
+async def test_a_stall_is_known_and_ends(own_kafka: LocalStack) -> None:
+    settings = Settings(kafka=own_kafka.addresses.kafka, topic="stall", partitions=4, **EDGE)
+    async with open_topics(settings) as topics:
+        await topics.create()
+    broker = own_kafka.children["kafka"].identity.pid
+    async with VotePublisher(settings) as publisher:
+        await publisher.publish(ballot())
+        await asyncio.sleep(0.5)
+        assert publisher.stalled_s() == 0.0  # quiet is no stall
+        os.kill(broker, signal.SIGSTOP)
+        try:
+            waiting = asyncio.create_task(publisher.publish(ballot()))
+            await asyncio.sleep(0.5)
+            assert 0.4 < publisher.stalled_s() < 5.0
+            later = asyncio.create_task(publisher.publish(ballot()))
+            await asyncio.sleep(0.5)
+            assert 0.9 < publisher.stalled_s() < 5.0  # what comes meanwhile does not hide it
+        finally:
+            os.kill(broker, signal.SIGCONT)
+        await asyncio.wait_for(asyncio.gather(waiting, later), 20)
+        assert publisher.stalled_s() == 0.0
 
 
 async def test_who_publishes_does_not_wait_for_ever(own_kafka: LocalStack, monkeypatch: pytest.MonkeyPatch) -> None:

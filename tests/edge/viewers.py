@@ -12,6 +12,7 @@ from urllib.parse import urlsplit
 import aiohttp
 import orjson
 
+from pipeline.clock import now_ms
 from pipeline.domain.poll import PollId
 from pipeline.domain.record import Option, PollClosed, PollOpened
 from pipeline.local.ports import free_port
@@ -70,7 +71,7 @@ class Edge:
     async def open_poll(self, poll_id: PollId | None = None) -> None:
         """Open a poll, and wait until the edge knows."""
         show, poll = poll_id or self.poll_id
-        opened_at = time.time_ns() // 1_000_000
+        opened_at = now_ms()
         async with Publisher(self.settings) as publisher:
             await publisher.publish_marker(PollOpened(show, poll, opened_at, (Option("ada"), Option("bo")), 3))
         path = f"/v1/shows/{show}/polls/{poll}/votes"
@@ -78,7 +79,7 @@ class Edge:
 
     async def close_poll(self, in_ms: int = 0) -> int:
         """Close the poll, and wait until the edge knows."""
-        closed_at = time.time_ns() // 1_000_000 + in_ms
+        closed_at = now_ms() + in_ms
         async with Publisher(self.settings) as publisher:
             await publisher.publish_marker(PollClosed(*self.poll_id, closed_at))
         await self.until(409, ballot(option_id="nobody"), self.path)

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 
 import aiohttp
 
+from pipeline.clock import now_ms
 from pipeline.domain.poll import PollId
 from pipeline.domain.record import Marker
 from pipeline.errors import PublishError
@@ -19,7 +20,6 @@ from pipeline.load.plan import Plan, Shot
 from pipeline.local.ports import LOOPBACK, free_port
 from pipeline.log.publisher import Publisher
 from pipeline.show.script import Script
-from tests.faults.broadcast import now_ms
 from tests.faults.edge_oracle import edge_truth
 from tests.faults.oracle import Log, Truth
 from tests.faults.verdict import WrongError

@@ -10,6 +10,7 @@ from collections import deque
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 
+from pipeline.clock import now_ms
 from pipeline.domain.record import Marker
 from pipeline.errors import PublishError
 from pipeline.log.publisher import Publisher
@@ -128,8 +129,3 @@ class Broadcast:
                 await asyncio.sleep(AGAIN_S)
             else:
                 return
-
-
-def now_ms() -> int:
-    """The wall clock, ms since the epoch."""
-    return time.time_ns() // 1_000_000

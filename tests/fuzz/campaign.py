@@ -8,6 +8,7 @@ from typing import Any
 from pipeline.archive.connection import connect
 from pipeline.archive.recount import reached_records
 from pipeline.archive.store import ArchiveStore
+from pipeline.clock import now_ms
 from pipeline.domain.batch import RecordBatch
 from pipeline.ledger.reader import open_ledgers
 from pipeline.log.offsets import LogOffsets
@@ -29,10 +30,10 @@ async def publish(found: Settings, records: int, seed: int) -> None:
     """Open the polls in every partition, and publish the records of a seed."""
     corpus = Corpus(seed)
     async with Publisher(found) as publisher:
-        for marker in openings(_now_ms()):
+        for marker in openings(now_ms()):
             await publisher.publish_marker(marker)
         for start in range(0, records, AT_ONCE):
-            await publisher.publish_many(corpus.records(min(AT_ONCE, records - start), _now_ms()))
+            await publisher.publish_many(corpus.records(min(AT_ONCE, records - start), now_ms()))
 
 
 async def caught_up(found: Settings) -> int:
@@ -134,7 +135,3 @@ def _rows(found: Settings, sql: str, partition: int) -> list[Any]:
         return list(answer.result_rows)
     finally:
         client.close()
-
-
-def _now_ms() -> int:
-    return time.time_ns() // 1_000_000

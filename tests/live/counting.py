@@ -1,11 +1,11 @@
 """A tally without a worker: folds records into real ledgers, remembers its log, and can fold it again."""
 
-import time
 import uuid
 from collections.abc import Sequence
 
 from redis.asyncio import Redis
 
+from pipeline.clock import now_ms
 from pipeline.domain.batch import RecordBatch
 from pipeline.domain.fold import PartitionState, fold
 from pipeline.domain.partition import Answer
@@ -17,10 +17,6 @@ from pipeline.settings import Settings
 Entry = tuple[int, bytes, bytes]  # append time, key, value
 
 OPTIONS = (Option("ada", "Ada", "#3d8bfd"), Option("bo", "Bo"), Option("cy"))
-
-
-def now_ms() -> int:
-    return time.time_ns() // 1_000_000
 
 
 class Count:

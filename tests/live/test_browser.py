@@ -9,12 +9,13 @@ from collections.abc import AsyncIterator
 import pytest
 from playwright.async_api import Browser, async_playwright
 
+from pipeline.clock import now_ms
 from pipeline.domain.record import Option
 from pipeline.local.stack import LocalStack
 from tests.conftest import CI
 
 from .conftest import GoLive
-from .counting import Count, Entry, now_ms
+from .counting import Count, Entry
 from .watching import PHONE, TELEVISION, VIDEO, see
 
 pytestmark = [pytest.mark.real, pytest.mark.timeout(60)]

@@ -8,6 +8,7 @@ import orjson
 import pytest
 from redis.asyncio import Redis
 
+from pipeline.clock import now_ms
 from pipeline.domain.poll import PollId
 from pipeline.domain.record import VotesReinstated, VotesVoided
 from pipeline.domain.result import merge
@@ -20,7 +21,7 @@ from pipeline.live.reading import LiveReader
 from pipeline.live.snapshot import ShownStatus
 from pipeline.settings import Settings
 
-from .counting import Count, now_ms
+from .counting import Count
 
 pytestmark = [pytest.mark.real, pytest.mark.timeout(30)]
 

@@ -9,6 +9,7 @@ import orjson
 import pytest
 from redis.asyncio import Redis
 
+from pipeline.clock import now_ms
 from pipeline.domain.poll import PollId
 from pipeline.domain.result import merge
 from pipeline.ledger.reader import open_ledgers
@@ -21,7 +22,7 @@ from pipeline.show.script import default_script
 from tests.workers import folded, running
 
 from .conftest import GoLive
-from .counting import Count, now_ms
+from .counting import Count
 
 pytestmark = [pytest.mark.real, pytest.mark.timeout(60)]
 

@@ -1,12 +1,18 @@
 """A fetched batch, made by aiokafka's own builder, is read without holes or not at all."""
 
 import pytest
+from aiokafka import AIOKafkaConsumer
+from aiokafka.errors import OffsetOutOfRangeError
 from aiokafka.record.default_records import DefaultRecordBatchBuilder
 from aiokafka.structs import TopicPartition
 
 from pipeline.errors import LogNotDenseError
-from pipeline.log.fetched import FetchedBatch
+from pipeline.log.connection import client_options
+from pipeline.log.fetched import FetchedBatch, next_batches
+from pipeline.log.publisher import Prepared, Publisher
 from pipeline.log.record_format import blocks_of
+from pipeline.settings import Settings
+from tests.workers import eventually
 
 TP = TopicPartition("votes", 3)
 
@@ -59,3 +65,30 @@ def test_holes_are_no_log(first_offset: int, blocks: tuple[range, ...]) -> None:
 def test_transactions_are_no_log() -> None:
     with pytest.raises(LogNotDenseError, match="takes none"):
         fetched(10, range(10, 12), is_transactional=True).read()
+
+
+@pytest.mark.real
+async def test_an_error_of_one_partition_takes_nothing_of_another_with_it(topic: Settings) -> None:
+    async with Publisher(topic) as publisher:
+        await (await publisher.enqueue([Prepared(each, (b"key", b"value")) for each in range(topic.partitions)]))
+    every = [TopicPartition(topic.topic, each) for each in range(topic.partitions)]
+    broken = every[0]
+    consumer = AIOKafkaConsumer(**client_options(topic), auto_offset_reset="none", enable_auto_commit=False)
+    await consumer.start()
+    try:
+        consumer.assign(every)
+        for tp in every:
+            consumer.seek(tp, 999 if tp == broken else 0)
+        fetched = consumer._fetcher._records
+
+        async def all_have_come() -> bool:
+            return len(fetched) == len(every)
+
+        await eventually(all_have_come, "something of each partition")
+        fetched[broken] = fetched.pop(broken)  # the last in turn
+        batches = await next_batches(consumer._fetcher, every, 1.0)
+        with pytest.raises(OffsetOutOfRangeError):
+            await next_batches(consumer._fetcher, every, 1.0)
+    finally:
+        await consumer.stop()
+    assert set(batches) == set(every[1:])

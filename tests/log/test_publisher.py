@@ -3,7 +3,6 @@
 import os
 import random
 import signal
-import time
 import uuid
 
 import confluent_kafka
@@ -12,6 +11,7 @@ from aiokafka.partitioner import murmur2 as aiokafka_murmur2
 from hypothesis import given
 from hypothesis import strategies as st
 
+from pipeline.clock import now_ms
 from pipeline.domain.outcome import Outcome
 from pipeline.domain.poll import PollId
 from pipeline.domain.record import Option, PollClosed, PollFinal, PollOpened, Vote, encode
@@ -46,10 +46,6 @@ def test_many_keys_of_a_length_have_the_partitions_of_each(keys: list[bytes]) ->
 @given(st.lists(st.binary(max_size=40), max_size=30))
 def test_many_keys_of_any_length_have_the_partitions_of_each(keys: list[bytes]) -> None:
     assert java_partitions(keys, 48) == [java_partition(key, 48) for key in keys]
-
-
-def now_ms() -> int:
-    return time.time_ns() // 1_000_000
 
 
 def opened(votes_per_voter: int = 1) -> PollOpened:

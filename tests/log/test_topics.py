@@ -1,9 +1,13 @@
 """The topic is made rightly, and a topic that would be counted wrongly is refused with its remedy."""
 
+from pathlib import Path
+
 import pytest
 
 from pipeline.errors import TopicMismatchError, UnavailableError
+from pipeline.local.parts import Options, Part
 from pipeline.local.ports import free_port
+from pipeline.local.stack import LocalStack
 from pipeline.log.topics import TopicShape, differences, open_topics, wanted
 from pipeline.settings import Settings
 
@@ -46,6 +50,19 @@ async def test_a_topic_is_made_once_and_found_as_it_was_made(found: Settings) ->
         await topics.check()
     async with open_topics(found.model_copy(update={"partitions": 5})) as topics:
         with pytest.raises(TopicMismatchError, match="it has 4 partitions, AIRTALLY_PARTITIONS is 5"):
+            await topics.check()
+
+
+@pytest.mark.real
+async def test_to_look_for_a_topic_does_not_make_it(tmp_path: Path) -> None:
+    """Brokers that make topics by themselves do so at the first question for one by its name."""
+    options = Options(kafka_properties={"auto.create.topics.enable": "true"})
+    with LocalStack(tmp_path, [Part.KAFKA], options=options) as stack:
+        settings = Settings(kafka=stack.addresses.kafka, topic="votes", partitions=5)
+        async with open_topics(settings) as topics:
+            with pytest.raises(TopicMismatchError, match="airtally init"):
+                await topics.check()
+            assert await topics.create()
             await topics.check()
 
 
