@@ -14,6 +14,7 @@ import math
 import time
 from collections import deque
 from collections.abc import Callable
+from functools import lru_cache
 from http import HTTPStatus
 from typing import Any, Protocol
 
@@ -25,8 +26,8 @@ TURN_S = 0.005  # then others of the event loop have theirs
 LOOK_S = 0.005  # for room, while there is none
 LEAST_PLACES = 500
 LOOK_BACK_S = 1.0  # at how many were served, and how many told to come again
-SPREAD_S, MOST_SPREAD_S = 4.0, 30.0  # over which those who were told come again
-MOMENTS = 256  # at which they do, of each look
+SPREAD_S, MOST_SPREAD_S = 4, 30  # over which those who were told come again
+MOMENTS = 128  # after which they do, of each spread
 MOST_BYTES = 64 << 20  # of all that waits; arrays of edges in front may be large
 
 log = structlog.get_logger(__name__)
@@ -118,7 +119,7 @@ class Line:
         """
         served_per_s = self._served / (now - self._since)
         spread_s = min(MOST_SPREAD_S, SPREAD_S * max(1.0, self._refused / max(1, self._served)))
-        self._refusals = _refusals(spread_s)
+        self._refusals = _refusals(round(spread_s))
         self._most_waiting = max(LEAST_PLACES, served_per_s * self._wait_s) if self._refused else math.inf
         self._since, self._served, self._refused = now, 0, 0
 
@@ -127,12 +128,13 @@ class Line:
         asyncio.get_running_loop().call_later(seconds, self._turn)
 
 
-def _refusals(spread_s: float) -> list[ProblemError]:
-    """Make what those are told who are to come again within such a time, for as many moments as are told apart."""
+@lru_cache(maxsize=MOST_SPREAD_S)
+def _refusals(spread_s: int) -> list[ProblemError]:
+    """Make what those are told who are to come again within such a time, for as many moments as are told apart, once."""
     return [_too_many(spread_s) for _ in range(MOMENTS)]
 
 
-def _too_many(spread_s: float) -> ProblemError:
+def _too_many(spread_s: int) -> ProblemError:
     problem = again_later(
         HTTPStatus.SERVICE_UNAVAILABLE,
         "more votes come than this edge can take in time",

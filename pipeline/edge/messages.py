@@ -70,7 +70,7 @@ def problem_reply(problem: ProblemError, path: str) -> Reply:
     return _shared_reply(problem, path) if problem.is_shared else _problem_reply(problem, path)
 
 
-@lru_cache(maxsize=1024)
+@lru_cache(maxsize=4096)  # all of the line's, and of some addresses
 def _shared_reply(problem: ProblemError, path: str) -> Reply:
     return _problem_reply(problem, path)
 
