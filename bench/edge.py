@@ -6,7 +6,8 @@ Votes are sent by `airtally load` over real connections, from a process of its o
 generator share the machine's cores. For each server and round: as many votes as go through 200 connections (saturation), then
 70 % of that in an open loop, then arrays of 100. Afterwards, for ours: a storm over WebSockets; then three times saturation, of
 single votes and of arrays, with the edge held to a quarter of a core, so that the generator can send that much from the
-rest. At last the tally counts everything that was sent to ours, and the count must be what was acknowledged.
+rest; before and after, what goes through at best. At last the tally counts everything that was sent to ours, and the count must
+be what was acknowledged.
 
     python -m bench.edge --rounds 3 --seconds 10 --sockets 20000 --overload 60
 """

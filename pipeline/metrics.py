@@ -74,7 +74,7 @@ EDGE_VOTES = Counter(
 )
 EDGE_IN_FLIGHT = Gauge("airtally_edge_in_flight_votes", "Votes on their way to Kafka")
 EDGE_STALLED = Gauge(
-    "airtally_edge_stalled_seconds", "For how long Kafka has acknowledged nothing, although votes are on their way"
+    "airtally_edge_stalled_seconds", "For how long some partition has acknowledged nothing, although votes wait for it"
 )
 EDGE_CONNECTIONS = Gauge("airtally_edge_connections", "Open connections, by kind (http, socket)", ["kind"])
 EDGE_CONNECTIONS_MADE_ROOM = Counter(

@@ -15,6 +15,7 @@ import uvloop
 from granian.constants import Interfaces
 from granian.server.embed import Server as Granian
 
+from bench.peers.listening import until_listening
 from pipeline.clock import now_ms
 from pipeline.domain.poll import PollId, open_poll
 from pipeline.domain.record import Option, PollOpened
@@ -81,18 +82,6 @@ def _serving(server: str, application: Application, port: int) -> Awaitable[None
         backlog=4096,
     )
     return uvicorn.Server(config).serve()
-
-
-async def until_listening(port: int) -> None:
-    """Wait until a server accepts connections."""
-    while True:
-        try:
-            _, writer = await asyncio.open_connection("127.0.0.1", port)
-        except OSError:
-            await asyncio.sleep(0.05)
-        else:
-            writer.close()
-            return
 
 
 async def main() -> None:

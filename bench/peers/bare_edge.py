@@ -12,8 +12,7 @@ import uvicorn
 import uvloop
 from aiokafka import AIOKafkaProducer
 
-from bench.peers.asgi_edge import until_listening
-from pipeline.log.connection import client_options
+from bench.peers.listening import until_listening
 from pipeline.settings import load
 
 
@@ -44,7 +43,7 @@ class Application:
 async def main() -> None:
     """Serve until killed."""
     settings = load()
-    producer = AIOKafkaProducer(**client_options(settings), acks="all", enable_idempotence=True, linger_ms=5)
+    producer = AIOKafkaProducer(bootstrap_servers=settings.kafka, acks="all", enable_idempotence=True, linger_ms=5)
     await producer.start()
     config = uvicorn.Config(
         Application(producer, settings.topic),

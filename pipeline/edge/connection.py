@@ -324,7 +324,7 @@ class HttpConnection(asyncio.Protocol):
 
     def drain(self) -> None:
         """End, after the requests that have begun."""
-        if self._serving is None and not (self._queue or self._is_receiving):
+        if self._serving is None and not (self._queue or self._is_receiving or self._is_broken_off):
             self._transport.close()
 
     def _read_or_not(self) -> None:

@@ -55,7 +55,7 @@ class Ingest:
         return self._publisher.room()
 
     def stalled_s(self) -> float:
-        """Give for how long Kafka has acknowledged nothing, although votes are on their way."""
+        """Give for how long some partition has acknowledged nothing, although votes are on their way to it."""
         return self._publisher.stalled_s()
 
     def refused(self, problem: ProblemError) -> None:

@@ -74,7 +74,7 @@ class VotePublisher:
         return self._lanes.room()
 
     def stalled_s(self) -> float:
-        """Give for how long Kafka has acknowledged nothing, although votes are on their way."""
+        """Give for how long some partition has acknowledged nothing, although votes are on their way to it."""
         return self._lanes.stalled_s()
 
     async def publish(self, ballot: Ballot) -> Vote:

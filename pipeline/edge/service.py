@@ -24,10 +24,9 @@ from pipeline.service import measured, serving
 from pipeline.settings import Settings
 from pipeline.waiting import end, until_available
 from pipeline.web.accepting import Acceptor
-from pipeline.web.listening import allow_connections, listen
+from pipeline.web.listening import listen, need_connections
 
 DEFAULT_HEALTH_PORT = 9104
-STALLED_S = 10.0  # without an acknowledgement: a leader is elected sooner
 FIRST_LOOK_S = 5.0  # for Redis at the start; an edge without it takes votes all the same
 
 log = structlog.get_logger(__name__)
@@ -37,10 +36,11 @@ async def run(settings: Settings) -> None:
     """Take votes until told to stop; then finish those that are in flight.
 
     Raises:
-        ConfigurationError: a secret is missing, a port is taken, or the topic is not as it must be.
+        ConfigurationError: a secret is missing, a port is taken, too few files may be open, or the topic is not as it must be.
     """
     publisher = VotePublisher(settings, close_s=settings.edge_drain_s)
     tokens, polls = Tokens.from_settings(settings), Polls()
+    room = need_connections(settings.edge_connections)
     listening = listen(settings.edge_host, settings.edge_port, "AIRTALLY_EDGE_PORT", shared=settings.edge_share_port)
     client = connect(settings)
     try:
@@ -49,7 +49,6 @@ async def run(settings: Settings) -> None:
             offsets = await until_available(lambda: stack.enter_async_context(LogOffsets(settings)), health, "kafka")
             ingest = Ingest(publisher, polls, settings)
             results = Results(client)
-            room = allow_connections(settings.edge_connections)
             site = Site(Door(ingest, tokens, settings), results, settings, room)
             await _until_told(settings, site, Watch(client, offsets, settings, polls, tokens), health, listening)
     finally:
@@ -70,7 +69,7 @@ async def _until_told(settings: Settings, site: Site, watch: Watch, health: Heal
     log.info("serving", address="http://{}:{}/".format(*listening.getsockname()[:2]), connections=site.most_connections)
     health.set("start", None)
     try:
-        async with measured(lambda: _measure(site, health)):
+        async with measured(lambda: _measure(site)):
             await asyncio.wait([asyncio.create_task(told.wait()), *tasks], return_when=asyncio.FIRST_COMPLETED)
             health.set("draining", "told to stop: takes no new connections")
             log.info("draining", connections=len(site), in_flight=site.door.ingest.in_flight)
@@ -80,17 +79,15 @@ async def _until_told(settings: Settings, site: Site, watch: Watch, health: Heal
             await site.drain(settings.edge_drain_s)
     finally:
         acceptor.close()
-        _measure(site, health)
+        _measure(site)
         await end(tasks)
     for task in tasks:
         if not task.cancelled():
             task.result()
 
 
-def _measure(site: Site, health: Health) -> None:
-    stalled_s = site.door.ingest.stalled_s()
-    metrics.EDGE_STALLED.set(stalled_s)
-    health.set("kafka", _stall(stalled_s))
+def _measure(site: Site) -> None:
+    metrics.EDGE_STALLED.set(site.door.ingest.stalled_s())
     counts = site.door.ingest.counts
     for answer, votes in list(counts.items()):
         metrics.EDGE_VOTES.labels(answer).inc(votes)
@@ -100,10 +97,3 @@ def _measure(site: Site, health: Health) -> None:
     metrics.EDGE_CONNECTIONS.labels("http").set(len(site) - site.sockets)
     metrics.EDGE_CONNECTIONS_MADE_ROOM.inc(site.made_room)
     site.made_room = 0
-
-
-def _stall(seconds: float) -> str | None:
-    """Say what is wrong when nothing was acknowledged for so long, if it is long."""
-    if seconds <= STALLED_S:
-        return None
-    return f"no acknowledgement for {seconds:.0f} s: too few in-sync replicas, or no way to the brokers?"

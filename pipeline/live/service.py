@@ -22,7 +22,7 @@ from pipeline.live.watch import watch_ledgers, watch_log
 from pipeline.service import serving
 from pipeline.settings import Settings
 from pipeline.waiting import end, until_available
-from pipeline.web.listening import allow_connections, listen
+from pipeline.web.listening import listen, need_connections
 
 DEFAULT_HEALTH_PORT = 9103
 
@@ -33,13 +33,13 @@ async def run(settings: Settings) -> None:
     """Run the live view until it is told to stop.
 
     Raises:
-        ConfigurationError: a port is taken, or topic or Redis are not as they must be.
+        ConfigurationError: a port is taken, too few files may be open, or topic or Redis are not as they must be.
     """
+    room = need_connections(settings.live_readers)
     client = connect(settings)
     listening = listen(
         settings.live_host, settings.live_port, "AIRTALLY_LIVE_PORT", send_buffer_bytes=SEND_BUFFER_BYTES
     )
-    room = allow_connections(settings.live_readers)
     if room < settings.live_readers:
         log.warning(
             "the system's limit of open files leaves room for fewer readers", room=room, wanted=settings.live_readers

@@ -11,7 +11,8 @@ from itertools import pairwise
 from typing import Any
 
 from aiokafka.consumer import fetcher as aiokafka_fetcher
-from aiokafka.consumer.fetcher import Fetcher, FetchResult
+from aiokafka.consumer.fetcher import Fetcher, FetchError, FetchResult
+from aiokafka.errors import KafkaError
 from aiokafka.record.memory_records import MemoryRecords
 from aiokafka.structs import TopicPartition
 
@@ -113,20 +114,33 @@ def _take_all(fetcher: Fetcher, partitions: Collection[TopicPartition]) -> dict[
             if not fetcher._subscriptions.is_assigned(tp):  # noqa: SLF001
                 del fetched[tp]
             continue
-        result = fetched[tp]
-        if batches and not isinstance(result, FetchResult):
-            continue  # an error is told when nothing was taken: what was would be lost with it
-        del fetched[tp]
-        fetcher._notify(fetcher._wait_consume_future)  # noqa: SLF001  # room for the next response
-        if not isinstance(result, FetchResult):
-            result.check_raise()
-        elif (batch := _take(result, tp)) is not None:
+        try:
+            batch = _take(fetched[tp], tp)
+        except KafkaError:
+            if batches:
+                continue  # it is raised when nothing was taken: what was would be lost with it
+            _make_room(fetcher, tp)
+            raise
+        _make_room(fetcher, tp)
+        if batch is not None:
             batches[tp] = [batch]
     return batches
 
 
-def _take(result: FetchResult, tp: TopicPartition) -> FetchedBatch | None:
-    """Take a whole response of a partition and move the consumer's position behind it."""
+def _make_room(fetcher: Fetcher, tp: TopicPartition) -> None:
+    """Let go of a partition's response, so that the next one can come."""
+    del fetcher._records[tp]  # noqa: SLF001
+    fetcher._notify(fetcher._wait_consume_future)  # noqa: SLF001
+
+
+def _take(result: FetchResult | FetchError, tp: TopicPartition) -> FetchedBatch | None:
+    """Take a whole response of a partition and move the consumer's position behind it.
+
+    Raises:
+        aiokafka.errors.KafkaError: the fetch failed, or what came is corrupt; the position is where it was.
+    """
+    if isinstance(result, FetchError):
+        result.check_raise()
     if not result.has_more() or not result.check_assignment(tp):
         return None
     fetched = result._partition_records  # noqa: SLF001

@@ -11,6 +11,7 @@ What waits is bounded, and whoever would go beyond that is told so at once.
 
 import asyncio
 import contextlib
+import math
 import time
 from collections import Counter, deque
 from collections.abc import Callable, Sequence
@@ -56,7 +57,6 @@ class Lanes:
         self._linger_s = linger_ms / 1000
         self._is_closed = False
         self.in_flight = 0  # records that were submitted and are not settled
-        self._moved_at = 0.0  # when one was acknowledged, or the first came
         self._most_in_flight, self._close_s = most_in_flight, close_s
 
     async def __aenter__(self) -> Self:
@@ -81,8 +81,9 @@ class Lanes:
         return self._most_in_flight - self.in_flight
 
     def stalled_s(self) -> float:
-        """Give for how long none was acknowledged, although some are on their way."""
-        return time.monotonic() - self._moved_at if self.in_flight else 0.0
+        """Give for how long some partition has acknowledged none, although some are on their way to it."""
+        since = min((lane.since for lane in self._lanes if lane.task is not None), default=math.inf)
+        return max(0.0, time.monotonic() - since)
 
     def submit(self, records: Sequence[tuple[bytes, bytes]], settled: Settled) -> None:
         """Take records (key, value), at least one, all or none of them; `settled` is called once for all.
@@ -97,8 +98,6 @@ class Lanes:
                 f"{self.in_flight} records are on their way to Kafka, and {self._most_in_flight} is the limit: try again later"
             )
         countdown = _Countdown(len(records), settled)
-        if not self.in_flight:
-            self._moved_at = time.monotonic()
         self.in_flight += len(records)
         self._arrived += [(key, value, countdown) for key, value in records]
         if self._departure is None:
@@ -121,10 +120,8 @@ class Lanes:
         for record, partition in zip(arrived, partitions, strict=True):
             self._lanes[partition].add(record)
 
-    def _count(self, settled: int, error: PublishError | None) -> None:
+    def _count(self, settled: int) -> None:
         self.in_flight -= settled
-        if error is None:
-            self._moved_at = time.monotonic()
 
 
 class _Countdown:
@@ -144,21 +141,22 @@ class _Countdown:
 
 
 _Record = tuple[bytes, bytes, _Countdown]  # key, value, and who is told
-_Count = Callable[[int, PublishError | None], None]  # of records that are settled
 
 
 class _Lane:
     """What waits for one partition, and the task that sends it, while there is something."""
 
-    def __init__(self, link: "_Link", topic: str, partition: int, count: _Count) -> None:
+    def __init__(self, link: "_Link", topic: str, partition: int, count: Callable[[int], None]) -> None:
         self._link, self._topic, self._partition, self._count = link, topic, partition, count
         self._waiting: deque[_Record] = deque()
         self._sent: list[_Countdown] = []  # one for each record
         self.task: asyncio.Task[None] | None = None
+        self.since = 0.0  # it has something to send, or had its last acknowledgement (s, monotonic)
 
     def add(self, record: _Record) -> None:
         self._waiting.append(record)
         if self.task is None:
+            self.since = time.monotonic()
             self.task = asyncio.get_running_loop().create_task(self._run())
 
     async def abandon(self) -> None:
@@ -174,7 +172,10 @@ class _Lane:
 
     async def _run(self) -> None:
         while self._waiting:
-            self._settle(await self._send())
+            error = await self._send()
+            if error is None:
+                self.since = time.monotonic()
+            self._settle(error)
         self.task = None
 
     async def _send(self) -> PublishError | None:
@@ -201,7 +202,7 @@ class _Lane:
 
     def _settle(self, error: PublishError | None) -> None:
         sent, self._sent = self._sent, []
-        self._count(len(sent), error)
+        self._count(len(sent))
         for countdown, records in Counter(sent).items():
             try:
                 countdown(records, error)

@@ -32,10 +32,10 @@ ACKNOWLEDGED_WITHIN_S = 30.0
 
 
 class Prepared(NamedTuple):
-    """A batch for a partition, ready to be sent; or one record that is larger than a batch."""
+    """Records of a partition, ready to be sent."""
 
     partition: int
-    records: BatchBuilder | KeyValue
+    batch: BatchBuilder
 
 
 partition_of = lru_cache(maxsize=1 << 20)(java_partition)  # simulated voters come again and again
@@ -44,7 +44,7 @@ partition_of = lru_cache(maxsize=1 << 20)(java_partition)  # simulated voters co
 class Publisher:
     """Publishes votes and markers. Use it as an asynchronous context manager.
 
-    Every method returns when Kafka has acknowledged, and raises ``PublishError`` when it did not: the record may then
+    What publishes returns when Kafka has acknowledged, and raises ``PublishError`` when it did not: the record may then
     be in the log or not, and is safe to publish again (a vote with the same id, a marker unchanged).
     """
 
@@ -131,7 +131,7 @@ class Publisher:
         return await self.enqueue(self.prepare(records))
 
     def prepare(self, records: Iterable[KeyValue]) -> list[Prepared]:
-        """Make of many records what ``enqueue`` takes: batches as they will be sent, of as few bytes as they fit.
+        """Make of many records what ``enqueue`` takes: batches as they will be sent, as few as the records fit into.
 
         That is most of the work, so that whoever knows what to send can have it done before.
         """
@@ -147,13 +147,10 @@ class Publisher:
         for key, value in run:
             if batch.append(key=key, value=value, timestamp=None) is not None:
                 continue
-            if batch.record_count():
-                yield Prepared(partition, batch)
-            batch = self._producer.create_batch()
-            if batch.append(key=key, value=value, timestamp=None) is None:
-                yield Prepared(partition, (key, value))
-        if batch.record_count():
             yield Prepared(partition, batch)
+            batch = self._producer.create_batch()
+            batch.append(key=key, value=value, timestamp=None)  # the first is taken, however large
+        yield Prepared(partition, batch)
 
     async def enqueue(self, prepared: Iterable[Prepared]) -> Awaitable[None]:
         """Hand over what ``prepare`` made, once; give what to await for its acknowledgement.
@@ -163,12 +160,8 @@ class Publisher:
         """
         waiting: list[Awaitable[Any]] = []
         try:
-            for partition, records in prepared:
-                if isinstance(records, BatchBuilder):
-                    waiting.append(await self._producer.send_batch(records, self._topic, partition=partition))
-                else:
-                    key, value = records
-                    waiting.append(await self._producer.send(self._topic, value, key=key, partition=partition))
+            for partition, batch in prepared:
+                waiting.append(await self._producer.send_batch(batch, self._topic, partition=partition))
         except KafkaError as error:
             raise PublishError(f"not accepted: {error!r}; publish them again with the same ids") from error
         return self._all_acknowledged(waiting)

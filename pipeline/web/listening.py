@@ -36,19 +36,26 @@ def allow_connections(clients: int) -> int:
     """Raise this process's limit of open files as far as the clients need and the system lets us.
 
     Returns how many clients there is room for.
-
-    Raises:
-        SettingError: for none at all.
     """
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     wanted = clients + SPARE_FILES
     if hard != resource.RLIM_INFINITY:
         wanted = min(wanted, hard)
-    if wanted <= SPARE_FILES:
-        raise SettingError(
-            f"this process may open {hard} files, and needs {SPARE_FILES} beside its clients' connections: raise the limit "
-            "(`ulimit -Hn`, systemd's LimitNOFILE) by as many as there are clients"
-        )
     if soft != resource.RLIM_INFINITY and soft < wanted:
         resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
-    return min(clients, wanted - SPARE_FILES)
+    return max(0, min(clients, wanted - SPARE_FILES))
+
+
+def need_connections(clients: int) -> int:
+    """Do as ``allow_connections``, for a service, which is nothing without any.
+
+    Raises:
+        SettingError: there is room for none.
+    """
+    room = allow_connections(clients)
+    if not room:
+        raise SettingError(
+            f"this process may open {resource.getrlimit(resource.RLIMIT_NOFILE)[1]} files, and needs {SPARE_FILES} beside its "
+            "clients' connections: raise the limit (`ulimit -Hn`, systemd's LimitNOFILE) by as many as there are clients"
+        )
+    return room

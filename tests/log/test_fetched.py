@@ -9,7 +9,7 @@ from aiokafka.structs import TopicPartition
 from pipeline.errors import LogNotDenseError
 from pipeline.log.connection import client_options
 from pipeline.log.fetched import FetchedBatch, next_batches
-from pipeline.log.publisher import Prepared, Publisher
+from pipeline.log.publisher import Publisher
 from pipeline.log.record_format import blocks_of
 from pipeline.settings import Settings
 from tests.workers import eventually
@@ -70,7 +70,8 @@ def test_transactions_are_no_log() -> None:
 @pytest.mark.real
 async def test_an_error_of_one_partition_takes_nothing_of_another_with_it(topic: Settings) -> None:
     async with Publisher(topic) as publisher:
-        await (await publisher.enqueue([Prepared(each, (b"key", b"value")) for each in range(topic.partitions)]))
+        for each in range(topic.partitions):
+            await (await publisher.enqueue(publisher._prepare(each, [(b"key", b"value")])))
     every = [TopicPartition(topic.topic, each) for each in range(topic.partitions)]
     broken = every[0]
     consumer = AIOKafkaConsumer(**client_options(topic), auto_offset_reset="none", enable_auto_commit=False)

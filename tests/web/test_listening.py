@@ -10,10 +10,10 @@ from pipeline.web.listening import SPARE_FILES
 ASK = """
 import resource, sys
 from pipeline.errors import SettingError
-from pipeline.web.listening import allow_connections
+from pipeline.web.listening import need_connections
 resource.setrlimit(resource.RLIMIT_NOFILE, (64, int(sys.argv[1])))
 try:
-    print(allow_connections(100), resource.getrlimit(resource.RLIMIT_NOFILE)[0])
+    print(need_connections(100), resource.getrlimit(resource.RLIMIT_NOFILE)[0])
 except SettingError as error:
     print(error)
 """
