@@ -7,7 +7,7 @@ import structlog
 
 from pipeline import health
 from pipeline.garbage import collect_rarely
-from pipeline.log.topics import open_topics
+from pipeline.log.topics import check_topic
 from pipeline.settings import Settings
 from pipeline.waiting import repeating, until_available
 
@@ -28,17 +28,12 @@ async def serving(settings: Settings, name: str, default_port: int) -> AsyncIter
     pages = await health.serve(state, settings.health_host, port)
     try:
         log.info("starting", health=str(pages.addresses[0]), kafka=settings.kafka, topic=settings.topic)
-        await until_available(lambda: _check_topic(settings), state, "kafka")
+        await until_available(lambda: check_topic(settings), state, "kafka")
         collect_rarely()
         yield state
     finally:
         await pages.cleanup()
     log.info("stopped")
-
-
-async def _check_topic(settings: Settings) -> None:
-    async with open_topics(settings) as topics:
-        await topics.check()
 
 
 def measured(measure: Callable[[], None]) -> contextlib.AbstractAsyncContextManager[None]:

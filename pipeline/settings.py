@@ -3,6 +3,7 @@
 Every variable begins with ``AIRTALLY_``; a field's name in capitals is the rest: ``kafka`` is ``AIRTALLY_KAFKA``.
 """
 
+import ipaddress
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -94,6 +95,16 @@ class Settings(BaseSettings):
         if url is not None and not url.startswith(schemes):
             raise ValueError(f"must begin with {', '.join(schemes[:-1])} or {schemes[-1]}")
         return url
+
+    @field_validator("edge_proxies")
+    @classmethod
+    def _proxies(cls, addresses: str) -> str:
+        for each in filter(None, (part.strip() for part in addresses.split(","))):
+            try:
+                ipaddress.ip_address(each)
+            except ValueError:
+                raise ValueError(f"{each} is no address: name each proxy by its own, networks are not taken") from None
+        return addresses
 
     @field_validator("clickhouse_url")
     @classmethod

@@ -13,6 +13,7 @@ from pipeline.audit.compare import Audit, audit
 from pipeline.audit.witness import ArchiveWitness, LedgerWitness, LogWitness, PollRecount, Stray
 from pipeline.domain.poll import PollId
 from pipeline.errors import UnavailableError
+from pipeline.log.topics import check_topic
 from pipeline.settings import Settings
 
 
@@ -21,8 +22,10 @@ async def run_audit(found: Settings, poll: PollId, wait_s: float) -> Audit:
 
     Raises:
         PollError: there is no such poll.
+        TopicMismatchError: the topic has other partitions than the settings say: some would not be looked at.
         UnavailableError: one of them does not answer, or the archive does not come that far within `wait_s`.
     """
+    await check_topic(found)
     ledgers = await ask_ledgers(found, poll)
     cuts = {ledger.partition: ledger.next_offset for ledger in ledgers}
     await _archived(found, cuts, wait_s)

@@ -7,6 +7,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import asdict, dataclass
 
 import typer
+from rich.markup import escape
 from rich.table import Table
 
 from pipeline.cli.context import Json, command, console, print_json, settings
@@ -41,7 +42,7 @@ async def doctor(*, json: Json = False) -> None:
     else:
         table = Table("", "what", "how it is", box=None, show_header=False)
         for finding in findings:
-            table.add_row("[green]ok[/]" if finding.good else "[red]no[/]", finding.about, finding.detail)
+            table.add_row("[green]ok[/]" if finding.good else "[red]no[/]", finding.about, escape(finding.detail))
         console.print(table)
     if not all(finding.good for finding in findings):
         raise typer.Exit(2)

@@ -14,7 +14,7 @@ from pipeline.domain.poll import PollId, Status
 from pipeline.domain.record import Marker, PollClosed, PollFinal, PollOpened
 from pipeline.errors import PollError, SettingError, UnavailableError
 from pipeline.log.publisher import Publisher
-from pipeline.log.topics import open_topics
+from pipeline.log.topics import check_topic
 from pipeline.settings import Settings
 
 NOTICE_S = (
@@ -68,8 +68,6 @@ async def open_(  # noqa: PLR0913, PLR0917  # options of a command
         }
     )
     marker = control.opening(await read_result(found, name, windows=False), wanted)
-    async with open_topics(found) as topics:
-        await topics.check()  # or the marker would miss partitions, where this shell's settings know of fewer
     await send(found, marker)
     console.print(f"{show}/{poll} is open since {marker.opened_at}", highlight=False)
     if wait:
@@ -119,7 +117,12 @@ async def final(
 
 
 async def send(found: Settings, marker: Marker) -> None:
-    """Send a marker into every partition."""
+    """Send a marker into every partition.
+
+    Raises:
+        TopicMismatchError: the topic has other partitions than this shell's settings say: the marker would miss some.
+    """
+    await check_topic(found)
     async with Publisher(found, linger_ms=0) as publisher:
         await publisher.publish_marker(marker)
 

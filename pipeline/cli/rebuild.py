@@ -7,6 +7,7 @@ from enum import StrEnum
 from typing import Annotated
 
 import typer
+from redis.asyncio import Redis
 
 from pipeline.audit.rebuild import fold_again
 from pipeline.cli.context import command, console, errors, settings
@@ -17,6 +18,8 @@ from pipeline.errors import PollError, UnavailableError
 from pipeline.ledger.connection import connect
 from pipeline.ledger.ledger import Ledger
 from pipeline.ledger.reader import LedgerReader, open_ledgers
+from pipeline.log.offsets import LogOffsets
+from pipeline.log.topics import check_topic
 from pipeline.settings import Settings
 
 READ_RECORDS = 20_000  # of ClickHouse, at a time
@@ -50,15 +53,16 @@ async def rebuild(
     partitions = sorted(set(partition or range(found.partitions)))
     if not set(partitions) <= set(range(found.partitions)):
         raise PollError(f"--partition {partitions}: there are partitions 0 to {found.partitions - 1}")
+    await check_topic(found)
     client = connect(found)
     began = time.monotonic()
     try:
         ledger = Ledger(client, found.topic)
-        before = await _read(found, partitions)
+        before, bases = await _read(found, partitions), await _bases(client, found, partitions)
         if source is Source.KAFKA:
-            await _from_kafka(ledger, partitions, wait)
+            await _from_kafka(found, ledger, bases, partitions, wait)
         else:
-            await _from_clickhouse(found, ledger, partitions)
+            await _from_clickhouse(found, ledger, bases, partitions)
         lines = _differences(before, await _read(found, partitions))
     finally:
         await client.aclose()
@@ -72,7 +76,21 @@ async def rebuild(
     )
 
 
-async def _from_kafka(ledger: Ledger, partitions: list[int], timeout_s: float) -> None:
+async def _bases(client: Redis, found: Settings, partitions: list[int]) -> dict[int, int]:
+    """Give the offset from which each of the ledgers that there are was counted."""
+    return {head.partition: head.base for head in await LedgerReader(client, found.topic, partitions).heads()}
+
+
+async def _from_kafka(
+    found: Settings, ledger: Ledger, bases: Mapping[int, int], partitions: list[int], timeout_s: float
+) -> None:
+    async with LogOffsets(found) as offsets:
+        begins = await offsets.begin(*partitions)
+    if gone := [each for each in partitions if begins[each] > bases.get(each, 0)]:
+        raise PollError(
+            f"Kafka's log of partitions {gone} begins behind where their ledgers did: nothing was thrown away. Use `airtally "
+            "rebuild --from clickhouse`"
+        )
     reached = {each: await ledger.next_offset(each) or 0 for each in partitions}
     for each in partitions:
         await ledger.reset(each, None)
@@ -86,7 +104,7 @@ async def _from_kafka(ledger: Ledger, partitions: list[int], timeout_s: float) -
         await asyncio.sleep(0.1)
 
 
-async def _from_clickhouse(found: Settings, ledger: Ledger, partitions: list[int]) -> None:
+async def _from_clickhouse(found: Settings, ledger: Ledger, bases: Mapping[int, int], partitions: list[int]) -> None:
     from pipeline.archive.digests import records_at  # noqa: PLC0415  # slow to import, see services
     from pipeline.archive.store import ArchiveStore  # noqa: PLC0415
 
@@ -95,7 +113,11 @@ async def _from_clickhouse(found: Settings, ledger: Ledger, partitions: list[int
         held = {each.partition: each for each in await store.arithmetic(found.topic)}
     finally:
         await store.close()
-    incomplete = [each for each in partitions if each not in held or held[each].missing]
+    incomplete = [
+        each
+        for each in partitions
+        if each not in held or held[each].missing or held[each].min_offset > bases.get(each, held[each].min_offset)
+    ]
     if incomplete:
         raise PollError(f"ClickHouse has not every record of partitions {incomplete}: nothing was thrown away")
 

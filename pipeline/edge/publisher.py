@@ -12,6 +12,7 @@ from pipeline.edge.ballots import Ballot, BallotError, ForwardedBallot, PostedBa
 from pipeline.edge.pseudonym import Pseudonyms
 from pipeline.errors import PublishError
 from pipeline.log.lanes import LINGER_MS, Lanes, Settled
+from pipeline.log.topics import check_topic
 from pipeline.settings import Settings
 
 ACKNOWLEDGED_WITHIN_S = 30.0
@@ -46,6 +47,7 @@ class VotePublisher:
         Raises:
             SettingError: there is no secret, or no Kafka.
         """
+        self._settings = settings
         self._edge_id = settings.edge_id
         self._pseudonyms = Pseudonyms.from_settings(settings)
         self._lanes = Lanes(
@@ -56,6 +58,13 @@ class VotePublisher:
         )
 
     async def __aenter__(self) -> Self:
+        """Connect.
+
+        Raises:
+            TopicMismatchError: the topic has other partitions than the settings say: a voter's votes would land in two.
+            UnavailableError: Kafka does not answer.
+        """
+        await check_topic(self._settings)
         await self._lanes.__aenter__()
         return self
 

@@ -6,6 +6,7 @@ import socket
 from contextlib import AsyncExitStack, suppress
 
 import structlog
+from redis.exceptions import RedisError
 
 from pipeline import metrics
 from pipeline.edge.connection import HttpConnection
@@ -61,7 +62,7 @@ async def _until_told(settings: Settings, site: Site, watch: Watch, health: Heal
     loop, told = asyncio.get_running_loop(), asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, told.set)
-    with suppress(UnavailableError, TimeoutError):
+    with suppress(UnavailableError, TimeoutError, RedisError):  # `watch.run` tells the last, and looks again
         async with asyncio.timeout(FIRST_LOOK_S):
             await watch.look()
     tasks = [asyncio.create_task(each) for each in (watch.run(), site.results.run(), site.sweep())]

@@ -30,9 +30,8 @@ _PASSING = (
     exceptions.RedisClusterException,  # no node answers, or a slot has none
     OSError,
 )
-_CLOSED = (
-    "the handler is closed"  # uvloop, of a write in the moment before redis-py notices that the connection has ended
-)
+# uvloop says so of a write in the moment before redis-py notices that the connection has ended.
+_CLOSED = "the handler is closed"
 _PASSING_TEXTS = ("MISCONF", "LOADING", "OOM", "READONLY", "NOREPLICAS", "UNKILLABLE", "BUSY")
 
 

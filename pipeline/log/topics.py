@@ -148,3 +148,14 @@ async def open_topics(settings: Settings) -> AsyncIterator[Topics]:
         yield Topics(admin, settings)
     finally:
         await admin.close()
+
+
+async def check_topic(settings: Settings) -> None:
+    """Make sure that the topic is as the settings say, before anything is read of it or sent to it.
+
+    Raises:
+        TopicMismatchError: see ``Topics.check``.
+        UnavailableError: Kafka does not answer.
+    """
+    async with open_topics(settings) as topics:
+        await topics.check()

@@ -6,7 +6,9 @@ import uuid
 from pathlib import Path
 from typing import Any
 
+import confluent_kafka
 import pytest
+from confluent_kafka.admin import AdminClient
 
 from pipeline.archive.connection import connect as connect_clickhouse
 from pipeline.archive.migrate import migrate
@@ -16,6 +18,7 @@ from pipeline.domain.poll import PollId
 from pipeline.domain.record import Vote, encode
 from pipeline.ledger.connection import connect
 from pipeline.ledger.keys import Keys
+from pipeline.ledger.reader import open_ledgers
 from pipeline.local.stack import LocalStack
 from pipeline.log.publisher import Publisher
 from pipeline.settings import Settings
@@ -54,6 +57,7 @@ async def test_an_audit_in_the_middle_of_a_show_and_after_it(
         assert said["official"] == said["counted"] == _totals(expected)
         await _voids(topic, airtally, env, _totals(expected))
         await _certificate(topic, airtally, env, tmp_path)
+        await _fewer_partitions(airtally, env)
         again = await asyncio.to_thread(airtally, "rebuild", "--partition", "0", "--partition", "3", env=env)
         assert again.returncode == 0, again.stdout + again.stderr
         assert "2 ledgers counted again" in again.stdout
@@ -61,6 +65,28 @@ async def test_an_audit_in_the_middle_of_a_show_and_after_it(
     assert again.returncode == 0, again.stdout + again.stderr
     assert (await run_audit(topic, POLL, 30)).agrees
     await _liars(topic)
+    await _after_retention(topic, airtally, env)
+
+
+async def _fewer_partitions(airtally: Airtally, env: dict[str, str]) -> None:
+    """A machine that knows of two partitions of four would audit half of the votes, and open half of a poll."""
+    for arguments in (("audit", *POLL), ("poll", "open", "finale", "dance", "--options", "ada,bo"), ("rebuild",)):
+        done = await asyncio.to_thread(airtally, *arguments, env={**env, "AIRTALLY_PARTITIONS": "2"})
+        assert done.returncode != 0
+        assert "it has 4 partitions, AIRTALLY_PARTITIONS is 2" in done.stderr, done.stdout + done.stderr
+
+
+async def _after_retention(topic: Settings, airtally: Airtally, env: dict[str, str]) -> None:
+    """What is not in the log any more cannot be counted again from there."""
+    admin = AdminClient({"bootstrap.servers": topic.kafka or ""})
+    gone = admin.delete_records([confluent_kafka.TopicPartition(topic.topic, 0, 5)])
+    await asyncio.to_thread(next(iter(gone.values())).result, 20)
+    async with open_ledgers(topic) as ledgers:
+        before = await ledgers.heads()
+        done = await asyncio.to_thread(airtally, "rebuild", "--partition", "0", env=env)
+        assert done.returncode == 1
+        assert "nothing was thrown away" in done.stderr
+        assert await ledgers.heads() == before
 
 
 async def _voids(topic: Settings, airtally: Airtally, env: dict[str, str], counted: dict[str, int]) -> None:

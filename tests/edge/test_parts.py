@@ -9,6 +9,7 @@ import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from pydantic import ValidationError
 
 from pipeline.edge import Ballot, BallotError, VotePublisher
 from pipeline.edge import ballots as module
@@ -149,3 +150,9 @@ def problem_with(ballot: dict[str, str]) -> str | None:
     except msgspec.ValidationError as error:
         return str(error)
     return None
+
+
+@pytest.mark.parametrize("proxies", ["10.0.0.0/8", "10.0.0.1, gateway.example"])
+def test_what_is_no_address_is_no_proxy(proxies: str) -> None:
+    with pytest.raises(ValidationError, match="networks are not taken"):
+        Settings(edge_proxies=proxies)

@@ -15,6 +15,7 @@ from pipeline.clock import now_ms
 from pipeline.domain.record import Vote, decode
 from pipeline.edge import BackpressureError, Ballot, BallotError, PublishError, VotePublisher
 from pipeline.edge import publisher as module
+from pipeline.errors import TopicMismatchError
 from pipeline.local.stack import LocalStack, Part
 from pipeline.log.lanes import Lanes
 from pipeline.log.offsets import LogOffsets
@@ -94,6 +95,12 @@ async def test_a_vote_that_would_be_too_old_for_the_log_is_not_published(ready: 
                 await publisher.publish(ballot(cast_at=cast_at))
         good = await publisher.publish(ballot(cast_at=now_ms() - 29_000))
     assert [vote for _, _, vote in log_of(ready)] == [good]
+
+
+async def test_a_topic_of_other_partitions_is_refused(ready: Settings) -> None:
+    with pytest.raises(TopicMismatchError, match="AIRTALLY_PARTITIONS=4"):
+        async with VotePublisher(ready.model_copy(update={"partitions": 12})):
+            pass
 
 
 async def test_nothing_of_a_bad_lot_is_published(ready: Settings) -> None:
