@@ -16,6 +16,7 @@ import multiprocessing
 import statistics
 import time
 from collections.abc import Sequence
+from itertools import accumulate
 from typing import Any, NamedTuple
 
 import msgspec
@@ -26,6 +27,7 @@ from bench.crowd import BLOCK, Crowd, Oracle, Record, blocks
 from bench.measuring import console, settings_of, system, usage, worker, write
 from bench.peers.roster import PEERS
 from bench.peers.run import measure
+from bench.sending import send
 from pipeline.capacity.costs import Costs
 from pipeline.capacity.model import Deployment, Forecast, Peak, forecast
 from pipeline.clock import now_ms
@@ -207,15 +209,9 @@ async def _open(found: Settings, publisher: Publisher, crowd: Crowd, oracle: Ora
 
 
 async def _publish(publisher: Publisher, prepared: list[Block], rate: float = float("inf")) -> None:
-    began, sent, waiting = time.monotonic(), 0, []
-    for block in prepared:
-        await asyncio.sleep(max(0.0, began + sent / rate - time.monotonic()))
-        waiting.append(await publisher.enqueue(block.prepared))
-        sent += block.records
-        if len(waiting) > UNACKNOWLEDGED:
-            await waiting.pop(0)
-    for acknowledged in waiting:
-        await acknowledged
+    before = accumulate((block.records for block in prepared), initial=0)  # its records, of each block
+    ticks = ((sent / rate, block.prepared) for sent, block in zip(before, prepared, strict=False))
+    await send(publisher, ticks, most_unacknowledged=UNACKNOWLEDGED)
 
 
 async def _count(reader: LedgerReader) -> int:

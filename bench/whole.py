@@ -10,8 +10,7 @@ import asyncio
 import multiprocessing
 import statistics
 import time
-from collections import deque
-from collections.abc import Awaitable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from itertools import pairwise
 from typing import Any, NamedTuple
@@ -20,6 +19,7 @@ import typer
 
 from bench.charts import lines
 from bench.measuring import OUT, console, report, settings_of, system, usage, worker, workload
+from bench.sending import send
 from bench.watching import Sample, Watch, quantile
 from pipeline.archive.migrate import migrate
 from pipeline.archive.recount import recount
@@ -132,14 +132,8 @@ def _rush(found: Settings, script: Script, opened_at: int, start_at: float) -> P
                 raise RuntimeError("the burst's votes were not ready in time: the machine is too busy")
             await asyncio.sleep(start_at - time.time())
             began, cpu = time.monotonic(), time.process_time()
-            waiting: deque[Awaitable[None]] = deque()
-            for tick, prepared in enumerate(ticks):
-                await asyncio.sleep(max(0.0, began + tick * script.tick_ms / 1000 - time.monotonic()))
-                waiting.append(await publisher.enqueue(prepared))
-                if len(waiting) > UNACKNOWLEDGED:
-                    await waiting.popleft()
-            for acknowledged in waiting:
-                await acknowledged
+            due = [tick * script.tick_ms / 1000 for tick in range(script.ticks)]
+            await send(publisher, zip(due, ticks, strict=True), most_unacknowledged=UNACKNOWLEDGED)
             return began, cpu
 
     began, cpu = asyncio.run(publish())

@@ -10,12 +10,11 @@ import sys
 from collections.abc import Awaitable
 from typing import Any
 
-import uvicorn
 import uvloop
 from granian.constants import Interfaces
 from granian.server.embed import Server as Granian
 
-from bench.peers.listening import until_listening
+from bench.peers.asgi import by_uvicorn, read_body, reply, serve
 from pipeline.clock import now_ms
 from pipeline.domain.poll import PollId, open_poll
 from pipeline.domain.record import Option, PollOpened
@@ -38,17 +37,12 @@ class Application:
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         """Serve a request."""
-        body, more = b"", True
-        while more:
-            message = await receive()
-            body, more = body + message.get("body", b""), message.get("more_body", False)
+        body = await read_body(receive)
         answered: asyncio.Future[ProblemError | None] = asyncio.get_running_loop().create_future()
         authorization = next((value for name, value in scope["headers"] if name == b"authorization"), None)
         problem = self._take(body, scope["client"][0], authorization, answered) or await answered
         status, content = (202, b'{"accepted":1}') if problem is None else (int(problem.status), problem.content("/"))
-        headers = [(b"content-type", b"application/json"), (b"content-length", b"%d" % len(content))]
-        await send({"type": "http.response.start", "status": status, "headers": headers})
-        await send({"type": "http.response.body", "body": content})
+        await reply(send, status, content)
 
     def _take(
         self, body: bytes, address: str, authorization: bytes | None, answered: "asyncio.Future[ProblemError | None]"
@@ -71,17 +65,7 @@ def _serving(server: str, application: Application, port: int) -> Awaitable[None
         )
         served: Awaitable[None] = granian.serve()
         return served
-    config = uvicorn.Config(
-        application,
-        port=port,
-        http="httptools",
-        ws="none",
-        lifespan="off",
-        access_log=False,
-        log_config=None,
-        backlog=4096,
-    )
-    return uvicorn.Server(config).serve()
+    return by_uvicorn(application, port)
 
 
 async def main() -> None:
@@ -90,10 +74,7 @@ async def main() -> None:
     polls.learn(open_poll(PollOpened(*POLL, now_ms(), tuple(Option(name) for name in OPTIONS))))
     async with VotePublisher(settings) as publisher:
         application = Application(Ingest(publisher, polls, settings), Tokens.from_settings(settings))
-        serving = asyncio.ensure_future(_serving(sys.argv[1], application, settings.edge_port))
-        await until_listening(settings.edge_port)
-        print("ready", flush=True)
-        await serving
+        await serve(_serving(sys.argv[1], application, settings.edge_port), settings.edge_port)
 
 
 if __name__ == "__main__":

@@ -8,11 +8,10 @@ import asyncio
 from typing import Any
 
 import orjson
-import uvicorn
 import uvloop
 from aiokafka import AIOKafkaProducer
 
-from bench.peers.listening import until_listening
+from bench.peers.asgi import by_uvicorn, read_body, reply, serve
 from pipeline.settings import load
 
 
@@ -24,20 +23,13 @@ class Application:
 
     async def __call__(self, _scope: Any, receive: Any, send: Any) -> None:
         """Serve a request."""
-        body, more = b"", True
-        while more:
-            message = await receive()
-            body, more = body + message.get("body", b""), message.get("more_body", False)
-        read = orjson.loads(body)
+        read = orjson.loads(await read_body(receive))
         votes = read if isinstance(read, list) else [read]
         sent = [
             await self._producer.send(self._topic, orjson.dumps(vote), key=vote["voter"].encode()) for vote in votes
         ]
         await asyncio.gather(*sent)
-        content = b'{"accepted":%d}' % len(votes)
-        headers = [(b"content-type", b"application/json"), (b"content-length", b"%d" % len(content))]
-        await send({"type": "http.response.start", "status": 202, "headers": headers})
-        await send({"type": "http.response.body", "body": content})
+        await reply(send, 202, b'{"accepted":%d}' % len(votes))
 
 
 async def main() -> None:
@@ -45,20 +37,7 @@ async def main() -> None:
     settings = load()
     producer = AIOKafkaProducer(bootstrap_servers=settings.kafka, acks="all", enable_idempotence=True, linger_ms=5)
     await producer.start()
-    config = uvicorn.Config(
-        Application(producer, settings.topic),
-        port=settings.edge_port,
-        http="httptools",
-        ws="none",
-        lifespan="off",
-        access_log=False,
-        log_config=None,
-        backlog=4096,
-    )
-    serving = asyncio.ensure_future(uvicorn.Server(config).serve())
-    await until_listening(settings.edge_port)
-    print("ready", flush=True)
-    await serving
+    await serve(by_uvicorn(Application(producer, settings.topic), settings.edge_port), settings.edge_port)
 
 
 if __name__ == "__main__":

@@ -15,7 +15,7 @@ from pipeline.errors import AirtallyError
 from pipeline.ledger.connection import check as check_redis
 from pipeline.ledger.connection import connect
 from pipeline.log.offsets import LogOffsets
-from pipeline.log.topics import open_topics
+from pipeline.log.topics import check_topic, open_topics
 from pipeline.settings import Settings
 
 WAIT_S = 15.0  # for one part's answer
@@ -113,8 +113,7 @@ async def _kafka(found: Settings) -> str:
 
 
 async def _topic(found: Settings) -> str:
-    async with open_topics(found) as topics:
-        await topics.check()
+    await check_topic(found)
     async with LogOffsets(found) as offsets:
         return f"{found.topic} holds {sum((await offsets.end()).values()):,} records"
 

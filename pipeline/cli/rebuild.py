@@ -2,12 +2,11 @@
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Collection, Mapping
 from enum import StrEnum
 from typing import Annotated
 
 import typer
-from redis.asyncio import Redis
 
 from pipeline.audit.rebuild import fold_again
 from pipeline.cli.context import command, console, errors, settings
@@ -17,7 +16,7 @@ from pipeline.domain.result import PartitionReading
 from pipeline.errors import PollError, UnavailableError
 from pipeline.ledger.connection import connect
 from pipeline.ledger.ledger import Ledger
-from pipeline.ledger.reader import LedgerReader, open_ledgers
+from pipeline.ledger.reader import LedgerReader
 from pipeline.log.offsets import LogOffsets
 from pipeline.log.topics import check_topic
 from pipeline.settings import Settings
@@ -58,12 +57,14 @@ async def rebuild(
     began = time.monotonic()
     try:
         ledger = Ledger(client, found.topic)
-        before, bases = await _read(found, partitions), await _bases(client, found, partitions)
+        reader = LedgerReader(client, found.topic, partitions)
+        polls = await LedgerReader(client, found.topic, range(found.partitions)).polls()
+        before, bases = await _read(reader, polls), {head.partition: head.base for head in await reader.heads()}
         if source is Source.KAFKA:
             await _from_kafka(found, ledger, bases, partitions, wait)
         else:
             await _from_clickhouse(found, ledger, bases, partitions)
-        lines = _differences(before, await _read(found, partitions))
+        lines = _differences(before, await _read(reader, polls))
     finally:
         await client.aclose()
     for line in lines:
@@ -74,11 +75,6 @@ async def rebuild(
         f"{len(partitions)} ledgers counted again in {time.monotonic() - began:.1f} s: every number is what it was",
         highlight=False,
     )
-
-
-async def _bases(client: Redis, found: Settings, partitions: list[int]) -> dict[int, int]:
-    """Give the offset from which each of the ledgers that there are was counted."""
-    return {head.partition: head.base for head in await LedgerReader(client, found.topic, partitions).heads()}
 
 
 async def _from_kafka(
@@ -135,15 +131,8 @@ async def _from_clickhouse(found: Settings, ledger: Ledger, bases: Mapping[int, 
         errors.print(f"partition {each}: {reached - first:,} records", highlight=False)
 
 
-async def _read(found: Settings, partitions: list[int]) -> Readings:
-    async with open_ledgers(found) as all_ledgers:
-        polls = await all_ledgers.polls()
-    client = connect(found)
-    try:
-        reader = LedgerReader(client, found.topic, partitions)
-        return {(poll, each.partition): each for poll in polls for each in await reader.read(poll)}
-    finally:
-        await client.aclose()
+async def _read(reader: LedgerReader, polls: Collection[PollId]) -> Readings:
+    return {(poll, each.partition): each for poll in polls for each in await reader.read(poll)}
 
 
 def _differences(before: Readings, after: Readings) -> list[str]:
