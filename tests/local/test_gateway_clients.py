@@ -101,6 +101,13 @@ def test_many_parameters_come_as_a_form(port: int) -> None:
         assert client.query("SELECT {value:String}", parameters={"value": "x" * 100_000}).first_row == ("x" * 100_000,)
 
 
+def test_a_body_as_curl_sends_it_is_a_query(port: int) -> None:
+    headers = {"Content-Type": "application/x-www-form-urlencoded"}
+    with closing(http.client.HTTPConnection("127.0.0.1", port, timeout=20)) as connection:
+        connection.request("POST", "/", body=b"SELECT 1 + 1 AS n FORMAT JSONEachRow", headers=headers)
+        assert connection.getresponse().read() == b'{"n":2}\n'
+
+
 def test_settings_and_database_hold_for_one_request_only(client: Client, port: int) -> None:
     client.command("CREATE DATABASE IF NOT EXISTS elsewhere")
     with connect(port, database="elsewhere") as other:

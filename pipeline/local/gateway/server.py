@@ -24,7 +24,7 @@ log = logging.getLogger(__name__)
 _HEAD_BYTES = 256 << 10  # an INSERT's text, up to its data, must lie within it; as the engine's max_query_size
 _MAX_STATEMENT_BYTES = 256 << 20  # with the rows of an INSERT ... VALUES
 _SPOOL_BYTES = 32 << 20  # of a result that is sent when it is complete: the rest goes to a file
-_FORMS = ("multipart/form-data", "application/x-www-form-urlencoded")
+_FORM = "multipart/form-data"  # nothing else is: curl says of any body that it is an urlencoded one
 _MAX_FORM_BYTES = 64 << 20
 
 
@@ -59,7 +59,7 @@ class Gateway:
         loop = asyncio.get_running_loop()
         try:
             pairs = list(http.query.items())
-            if http.content_type in _FORMS and http.method == "POST":
+            if http.content_type == _FORM and http.method == "POST":
                 pairs += await _form(http)
             elif http.method == "GET" and not http.query.get("query"):
                 return await _ok(http)
