@@ -4,8 +4,8 @@ It knows no sockets: HTTP and WebSocket connections both come here.
 """
 
 import time
-from collections import Counter, OrderedDict
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Hashable
 from http import HTTPStatus
 from typing import TypeVar
 
@@ -18,6 +18,7 @@ from pipeline.edge.ballots import MAX_BALLOTS, ForwardedBallot, read_forwarded, 
 from pipeline.edge.buckets import Buckets
 from pipeline.edge.polls import Polls
 from pipeline.edge.publisher import VotePublisher
+from pipeline.edge.recent import Recent
 from pipeline.edge.tokens import Grant
 from pipeline.errors import BackpressureError, PublishError
 from pipeline.settings import Settings
@@ -27,8 +28,8 @@ T = TypeVar("T")
 
 Answer = Callable[[ProblemError | None], None]  # None: Kafka has it
 
-MOST_BUCKETS = 200_000  # of voters, and of addresses: some 150 bytes each
-REMEMBERED = 200_000  # acknowledged votes
+MOST_BUCKETS = 400_000  # of voters, and of addresses: some 100 bytes each
+REMEMBERED = 400_000  # acknowledged votes
 SHOWN = 300  # characters of a reason
 
 
@@ -42,7 +43,7 @@ class Ingest:
         self._fronts = Buckets(settings.edge_front_per_s, settings.edge_front_burst, MOST_BUCKETS)
         # How long an array of an edge in front may take until it is appended, by which instant the log judges its votes.
         self._within_s = settings.edge_wait_s + settings.edge_answer_s
-        self._acknowledged: OrderedDict[int, None] = OrderedDict()  # the first that came is the first forgotten
+        self._acknowledged: Recent[bool] = Recent(REMEMBERED)
         self.counts: Counter[str] = Counter()  # votes by what became of them
 
     @property
@@ -77,7 +78,7 @@ class Ingest:
         try:
             self._polls.check(poll_id, ballot.option_id, cast_at, cast_at)
         except ProblemError:
-            if self._is_acknowledged(vote):  # a retry, and the poll has closed meanwhile
+            if self._acknowledged.get(_identity(vote), False):  # a retry, and the poll has closed meanwhile
                 answer(None)
                 return ballot.vote_id
             raise
@@ -86,7 +87,7 @@ class Ingest:
 
         def settled(error: PublishError | None) -> None:
             if error is None:
-                self._remember(vote)
+                self._acknowledged.put(_identity(vote), True)
             answer(self._outcome(error, 1))
 
         self._submit([vote], settled)
@@ -167,13 +168,9 @@ class Ingest:
             "not-acknowledged",
         )
 
-    def _remember(self, vote: Vote) -> None:
-        self._acknowledged[hash((vote.poll_id, vote.vote_id, vote.voter_id))] = None
-        if len(self._acknowledged) > REMEMBERED:
-            self._acknowledged.popitem(last=False)
 
-    def _is_acknowledged(self, vote: Vote) -> bool:
-        return hash((vote.poll_id, vote.vote_id, vote.voter_id)) in self._acknowledged
+def _identity(vote: Vote) -> Hashable:
+    return vote.poll_id, vote.vote_id, vote.voter_id
 
 
 def _read(decode: Callable[[bytes | str], T], body: bytes | str) -> T:

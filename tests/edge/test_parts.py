@@ -16,6 +16,7 @@ from pipeline.edge import ballots as module
 from pipeline.edge.buckets import Buckets
 from pipeline.edge.door import network_of
 from pipeline.edge.pseudonym import Pseudonyms
+from pipeline.edge.recent import Recent
 from pipeline.errors import SettingError
 from pipeline.settings import Settings
 
@@ -94,6 +95,30 @@ def test_buckets_are_bounded_and_the_least_used_are_forgotten() -> None:
         given_[buckets.take("always here", float(number)) == 0.0] += 1
         assert len(buckets) <= 100
     assert given_ == {True: 1_001, False: 999}
+
+
+@given(st.lists(st.integers(0, 12)), st.integers(1, 12))
+def test_what_came_lately_is_remembered(names: list[int], most: int) -> None:
+    """Compared with what an exact memory has: the half that came last, and no value that was not the last."""
+    recent, last = Recent[int](most), dict[int, int]()
+    for value, name in enumerate(names):
+        recent.put(name, value)
+        last.pop(name, None)
+        last[name] = value
+        assert len(recent) <= max(2, most)
+        assert recent.get(name, -1) == value
+        for number, (each, its) in enumerate(reversed(last.items())):
+            assert recent.get(each, -1) in ({its} if number < most // 2 else {its, -1})
+
+
+def test_many_names_are_shared_out_and_the_last_are_remembered() -> None:
+    recent = Recent[int](100_000)
+    for number in range(300_000):
+        recent.put(f"voter {number}", number)
+    assert 50_000 < len(recent) <= 100_000
+    # A part that happens to get more than its share turns over sooner.
+    assert all(recent.get(f"voter {number}", -1) == number for number in range(300_000 - 30_000, 300_000))
+    assert recent.get("voter 0", -1) == -1
 
 
 @pytest.mark.parametrize(
