@@ -5,8 +5,9 @@ thousands would hold up the acknowledgements of those before them, and whatever 
 be refused although there is room for it a moment later.
 
 A viewer who has waited too long gives up and sends the vote again, and then work is spent on answers that nobody waits for. So
-what has waited that long is told to come again, which costs little, and each client at another moment: the more are told so for
-each that is served, the later, or refusing them would be all the work there is.
+what has waited that long is told to come again, which costs little, and when: each is promised the moment at which it would be
+its turn behind all who were told so before, at the pace at which requests are served. Told to come earlier, they would only be
+refused again, and refusing would be all the work there is.
 """
 
 import asyncio
@@ -26,8 +27,11 @@ TURN_S = 0.005  # then others of the event loop have theirs
 LOOK_S = 0.005  # for room, while there is none
 LEAST_PLACES = 500
 LOOK_BACK_S = 1.0  # at how many were served, and how many told to come again
-SPREAD_S, MOST_SPREAD_S = 4, 30  # over which those who were told come again
-MOMENTS = 128  # after which they do, of each spread
+LOOKS = 10  # at seconds with more than could be served: the best of them tells what can be
+ASSUMED_PER_S = 10_000  # requests served, before there were such seconds
+LATEST_S = 30  # to come again: a viewer waits no longer
+MOMENTS = 256  # to come again, that are told apart
+JITTER = 16  # of them: few who come again are spread as well, though there is room for all of them
 MOST_BYTES = 64 << 20  # of all that waits; arrays of edges in front may be large
 
 log = structlog.get_logger(__name__)
@@ -64,7 +68,9 @@ class Line:
         self._bytes = 0
         self._is_called = False
         self._most_waiting = math.inf
-        self._refusals = _refusals(SPREAD_S)
+        self._rates: deque[float] = deque(maxlen=LOOKS)  # requests/s
+        self._pace_s = 1 / ASSUMED_PER_S  # between two who are served
+        self._promised = 0.0  # to the last who was told to come again (s, monotonic)
         self._since, self._served, self._refused = time.monotonic(), 0, 0  # of the present look
 
     def join(self, who: Waiting, request: object, *, votes: int, size: int) -> None:
@@ -109,18 +115,26 @@ class Line:
 
     def _refuse(self, who: Waiting, request: object) -> None:
         self._refused += 1
-        who.refuse(request, self._refusals[self._refused % MOMENTS])
+        now = time.monotonic()
+        self._promised = min(max(self._promised, now) + self._pace_s, now + LATEST_S)
+        moment = int((self._promised - now) * MOMENTS / LATEST_S) + self._refused % JITTER
+        if moment >= MOMENTS - 1:  # there are too many for any promise: spread them over the later half
+            moment = MOMENTS // 2 + self._refused % (MOMENTS // 2)
+        who.refuse(request, _come_again(moment))
 
     def _look_back(self, now: float) -> None:
-        """Spread those who are told to come again over as long as it takes to serve them all.
+        """See how many can be served, if more came than that.
 
-        Nor is the line to be longer than what is served while one may wait: whoever came behind that is told so at once. It has
-        some places always, so that it grows when more is served again.
+        The line is not to be longer than what is served while one may wait: whoever comes behind that is told so at once. It
+        has some places always, so that it grows when more is served again. What is promised is not less for a second in
+        which Kafka stood still.
         """
-        served_per_s = self._served / (now - self._since)
-        spread_s = min(MOST_SPREAD_S, SPREAD_S * max(1.0, self._refused / max(1, self._served)))
-        self._refusals = _refusals(round(spread_s))
-        self._most_waiting = max(LEAST_PLACES, served_per_s * self._wait_s) if self._refused else math.inf
+        self._most_waiting = math.inf
+        if self._refused:
+            served_per_s = self._served / (now - self._since)
+            self._most_waiting = max(LEAST_PLACES, served_per_s * self._wait_s)
+            self._rates.append(served_per_s)
+            self._pace_s = 1 / (max(self._rates) or ASSUMED_PER_S)
         self._since, self._served, self._refused = now, 0, 0
 
     def _call(self, seconds: float) -> None:
@@ -128,18 +142,16 @@ class Line:
         asyncio.get_running_loop().call_later(seconds, self._turn)
 
 
-@lru_cache(maxsize=MOST_SPREAD_S)
-def _refusals(spread_s: int) -> list[ProblemError]:
-    """Make what those are told who are to come again within such a time, for as many moments as are told apart, once."""
-    return [_too_many(spread_s) for _ in range(MOMENTS)]
-
-
-def _too_many(spread_s: int) -> ProblemError:
+@lru_cache(maxsize=MOMENTS)
+def _come_again(moment: int) -> ProblemError:
+    """Make what those are told who are to come again at a moment, once: to refuse is to cost little."""
+    step_s = LATEST_S / MOMENTS
     problem = again_later(
         HTTPStatus.SERVICE_UNAVAILABLE,
         "more votes come than this edge can take in time",
         "overloaded",
-        spread_s=spread_s,
+        least_s=1.0 + moment * step_s,
+        spread_s=step_s,
     )
-    problem.is_shared = True  # to refuse is to cost little
+    problem.is_shared = True
     return problem

@@ -3,7 +3,7 @@
 import asyncio
 from dataclasses import dataclass, field
 
-from pipeline.edge.line import LEAST_PLACES, LOOK_BACK_S, LOOK_S, MOST_BYTES, SPREAD_S, TURN_S, Line
+from pipeline.edge.line import LATEST_S, LEAST_PLACES, LOOK_BACK_S, LOOK_S, MOST_BYTES, TURN_S, Line
 from pipeline.web.problems import ProblemError
 
 
@@ -34,6 +34,10 @@ class Client:
 
     def abort(self) -> None:
         self.aborted += 1
+
+
+def told_ms(problem: ProblemError) -> int:
+    return int(str(problem.members["retry_after_ms"]))
 
 
 async def settled(client: Client, requests: int) -> None:
@@ -78,7 +82,7 @@ async def test_whoever_brings_fewer_votes_than_there_might_have_been_leaves_the_
     assert asyncio.get_running_loop().time() < began + 20 * LOOK_S  # two at a look would take fifty
 
 
-async def test_what_has_waited_too_long_is_told_to_come_again_each_at_another_moment() -> None:
+async def test_what_has_waited_too_long_is_told_to_come_again() -> None:
     client = Client(room=0)
     line = Line(client.free, wait_s=0.05)
     for number in range(50):
@@ -88,7 +92,8 @@ async def test_what_has_waited_too_long_is_told_to_come_again_each_at_another_mo
     assert [number for number, _ in client.refused] == list(range(50))
     problems = [problem for _, problem in client.refused]
     assert {(problem.status, problem.kind) for problem in problems} == {(503, "overloaded")}
-    assert len({problem.members["retry_after_ms"] for problem in problems}) > 40
+    assert max(map(told_ms, problems)) < 4000  # fifty are no crowd
+    assert len(set(map(told_ms, problems))) > 10
 
 
 async def test_the_line_is_no_longer_than_what_is_served_while_one_may_wait() -> None:
@@ -105,8 +110,28 @@ async def test_the_line_is_no_longer_than_what_is_served_while_one_may_wait() ->
     for number in range(2000):
         line.join(client, number, votes=1, size=1)
     assert len(client.refused) - before == 2000 - LEAST_PLACES - 1  # at once
-    told_ms = [int(str(problem.members["retry_after_ms"])) for _, problem in client.refused[before:]]
-    assert max(told_ms) > 1000 * (SPREAD_S + 1)  # the more, the later
+
+
+async def test_who_is_to_come_again_is_promised_a_turn_behind_those_who_were_told_so_before() -> None:
+    client = Client(serve_s=0.001)
+    line = Line(client.free, wait_s=0.3)
+    for number in range(1000):
+        line.join(client, number, votes=1, size=1)
+    await settled(client, 1000)
+    await asyncio.sleep(LOOK_BACK_S)
+    line.join(client, 1000, votes=1, size=1)  # looks back
+    await settled(client, 1001)
+    served_per_s = (len(client.served) - 1) / LOOK_BACK_S
+    before = len(client.refused)
+    for number in range(10_000):
+        line.join(client, number, votes=1, size=1)
+    told = [told_ms(problem) / 1000 for _, problem in client.refused[before:]]
+    promised = next(index for index, each in enumerate(told) if each > LATEST_S)
+    for second in range(2, LATEST_S):  # no more are promised a second than can be served in one
+        assert 0 < sum(second <= each < second + 1 for each in told[:promised]) <= 1.5 * served_per_s
+    # All others come at some time in the later half, and not at once.
+    assert {int(each) for each in told[promised:]} >= set(range(LATEST_S // 2 + 1, LATEST_S))
+    assert max(told) <= 1 + LATEST_S
 
 
 async def test_a_bug_ends_one_connection_and_not_the_line() -> None:
