@@ -11,6 +11,7 @@ from pipeline.domain.poll import PollId
 from pipeline.domain.result import Result
 from pipeline.errors import PollError
 from pipeline.log.offsets import LogOffsets
+from pipeline.log.topics import check_topic
 from pipeline.settings import Settings
 
 LAST_SECONDS = 10  # of the series, on a terminal; --json has all
@@ -26,6 +27,7 @@ async def result(
     """Show a poll's result: votes per option, outcomes, votes per second, status, and how far each partition has folded."""
     found = settings()
     name = poll_id(show, poll)
+    await check_topic(found)  # of other partitions than the topic has, it would be the result of a part
     read = await read_result(found, name)
     if read is None:
         raise PollError(

@@ -11,6 +11,7 @@ from pipeline.cli.playing import watch
 from pipeline.domain.poll import Status
 from pipeline.errors import PollError
 from pipeline.log.publisher import Publisher
+from pipeline.log.topics import check_topic
 from pipeline.show.player import Player
 from pipeline.show.script import Popularity, Script, Shares
 
@@ -31,6 +32,7 @@ async def simulate(  # noqa: PLR0913, PLR0917  # options of a command
     Example: airtally simulate bb21 final --rate 20000 --duration 30 --expect expected.json
     """
     found, name = settings(), poll_id(show, poll)
+    await check_topic(found)
     read = await read_result(found, name, windows=False)
     if read is None or read.status is not Status.OPEN:
         raise PollError(

@@ -77,9 +77,12 @@ async def test_a_redis_that_evicts_stops_the_tally(topic: Settings, airtally: Ai
     assert "CONFIG SET maxmemory-policy noeviction" in said.stderr
 
 
-async def test_a_topic_with_other_partitions_stops_a_service(topic: Settings, airtally: Airtally) -> None:
-    env = {**environment(topic), "AIRTALLY_PARTITIONS": "5", "AIRTALLY_HEALTH_PORT": "0"}
-    said = airtally("tally", env=env)
+@pytest.mark.parametrize("command", [("tally",), ("result", "gala", "best"), ("simulate", "gala", "best")])
+async def test_a_topic_with_other_partitions_stops_whoever_reads_or_sends(
+    topic: Settings, airtally: Airtally, command: tuple[str, ...]
+) -> None:
+    env = {**environment(topic), "AIRTALLY_PARTITIONS": "3", "AIRTALLY_HEALTH_PORT": "0"}
+    said = airtally(*command, env=env)
     assert said.returncode == 2
     assert "AIRTALLY_PARTITIONS=4" in said.stderr
 
