@@ -63,6 +63,7 @@ class HttpConnection(asyncio.Protocol):
         self._is_broken_off = False  # before the client's end: it may be sending still
         self._is_slow = False  # the client does not take its answers
         self._is_ending = False  # it has its last answer
+        self._is_held = False  # it has its answer, and others come before its next request
         self._is_paused = False
         self.deadline = 0.0  # s, monotonic
 
@@ -245,7 +246,19 @@ class HttpConnection(asyncio.Protocol):
         elif self._is_receiving:
             self._expire_in(self._site.request_s)
         elif not self._is_slow:
+            self._is_held = self._site.line.hold(self)
+            if self._is_held:
+                self._expire_in(IDLE_S)
+                self._read_or_not()
+            else:
+                self._rest(IDLE_S)
+
+    def read_on(self) -> None:
+        """Read the next request: it is this connection's turn."""
+        self._is_held = False
+        if not self._transport.is_closing():
             self._rest(IDLE_S)
+            self._read_or_not()
 
     def _finish(self) -> None:
         """Close, with the last answer written. To do so in the midst of a request could take the answer from its reader."""
@@ -329,7 +342,7 @@ class HttpConnection(asyncio.Protocol):
 
     def _read_or_not(self) -> None:
         """Read while nobody waits: else a client's requests, or its answers, would be held without end."""
-        pausing = bool(self._queue) or self._is_slow
+        pausing = bool(self._queue) or self._is_slow or self._is_held
         if pausing != self._is_paused and not self._transport.is_closing():
             self._is_paused = pausing
             if pausing:

@@ -8,6 +8,10 @@ A viewer who has waited too long gives up and sends the vote again, and then wor
 what has waited that long is told to come again, which costs little, and when: each is promised the moment at which it would be
 its turn behind all who were told so before, at the pace at which requests are served. Told to come earlier, they would only be
 refused again, and refusing would be all the work there is.
+
+Yet to read a request and refuse it costs a good part of what it costs to serve a single vote. So while more come than can be
+served, what is read is a little more than what is served; the rest waits where the kernel keeps it. Connections that have
+their answer are *held* for that, and read on in their order; new ones are accepted in step with them.
 """
 
 import asyncio
@@ -29,6 +33,12 @@ LEAST_PLACES = 500
 LOOK_BACK_S = 1.0  # at how many were served, and how many told to come again
 LOOKS = 10  # at seconds with more than could be served: the best of them tells what can be
 ASSUMED_PER_S = 10_000  # requests served, before there were such seconds
+# Requests that are read, while there are more than can be served, for each that is served, and for so many bytes that are: then
+# refusing the others takes some fifth of the time. To refuse a request costs half of what it costs to serve one vote.
+READ_PER_SERVED, BYTES_PER_READ = 1.4, 4000
+STALLED_S = 0.5  # nobody is served: it is Kafka that is waited for, and there is time to refuse everybody
+SHORTER = 0.25  # than what is served while one may wait is the line then: most wait elsewhere before
+READ_AT_ONCE = 256  # connections that are read on, when nobody waits
 LATEST_S = 30  # to come again: a viewer waits no longer
 MOMENTS = 256  # to come again, that are told apart
 JITTER = 16  # of them: few who come again are spread as well, though there is room for all of them
@@ -50,6 +60,13 @@ class Waiting(Protocol):
         """End; something is wrong with us."""
 
 
+class Held(Protocol):
+    """A connection whose next request is not read yet."""
+
+    def read_on(self) -> None:
+        """Read it."""
+
+
 _Place = tuple[float, Waiting, object, int, int]  # since when (s, monotonic), who, with what, votes, bytes
 
 
@@ -67,8 +84,11 @@ class Line:
         self._waiting: deque[_Place] = deque()
         self._bytes = 0
         self._is_called = False
+        self._served_at = 0.0  # the last one (s, monotonic)
         self._most_waiting = math.inf
         self._rates: deque[float] = deque(maxlen=LOOKS)  # requests/s
+        self._held: deque[Held] = deque()
+        self._may_read = 0.0  # requests, of those that are held and from new connections
         self._pace_s = 1 / ASSUMED_PER_S  # between two who are served
         self._promised = 0.0  # to the last who was told to come again (s, monotonic)
         self._since, self._served, self._refused = time.monotonic(), 0, 0  # of the present look
@@ -83,20 +103,44 @@ class Line:
         if not self._is_called:
             self._call(0.0)
 
+    def hold(self, who: Held) -> bool:
+        """Tell whether a connection that has its answer is to wait; then it is told when it may read on."""
+        if not self._is_crowded:
+            return False
+        self._held.append(who)
+        if not self._is_called:
+            self._call(0.0)
+        return True
+
+    def room_to_read(self) -> int:
+        """Give how many new connections may be read from now."""
+        return int(self._may_read) if self._is_crowded and self._waiting else READ_AT_ONCE
+
+    def began_to_read(self) -> None:
+        """Take note of a new connection."""
+        if self._is_crowded:
+            self._may_read -= 1
+
+    @property
+    def _is_crowded(self) -> bool:
+        """Whether more came than could be served, until all who were held for that read on."""
+        return bool(self._held) or self._most_waiting < math.inf
+
     def _turn(self) -> None:
         self._is_called = False
         began = now = time.monotonic()
         if now > self._since + LOOK_BACK_S:
             self._look_back(now)
-        room = 0
+        room, served, may_read = 0, 0, 0.0
+        is_full = False  # what is on its way to Kafka
         while self._waiting and now < began + TURN_S:
             since, who, request, votes, size = self._waiting[0]
             is_late = now > since + self._wait_s
             if votes > room and not is_late:
                 room = self._room()  # it is asked anew when it may be used up: many bring fewer votes than they might
                 if votes > room:
-                    self._call(LOOK_S)
-                    return
+                    is_full = True
+                    break
             self._waiting.popleft()
             self._bytes -= size
             try:
@@ -104,14 +148,28 @@ class Line:
                     self._refuse(who, request)
                 else:
                     room -= votes
-                    self._served += 1
+                    served += 1
+                    may_read += READ_PER_SERVED + size / BYTES_PER_READ
                     who.serve(request)
             except Exception:
                 log.exception("a bug ended a connection")
                 who.abort()
             now = time.monotonic()
-        if self._waiting:
-            self._call(0.0)
+        self._served += served
+        most = 2.0 * READ_AT_ONCE
+        if served:
+            self._served_at = now
+        is_busy = self._waiting and now < self._served_at + STALLED_S
+        self._may_read = min(self._may_read + may_read, most) if is_busy else most
+        self._read_on()
+        if self._waiting or self._held:
+            self._call(LOOK_S if is_full else 0.0)
+
+    def _read_on(self) -> None:
+        """Have connections that are held read on: half of as many as may be read, for new ones have the same right."""
+        for _ in range(min(len(self._held), math.ceil(self._may_read / 2))):
+            self._may_read -= 1
+            self._held.popleft().read_on()
 
     def _refuse(self, who: Waiting, request: object) -> None:
         self._refused += 1
@@ -125,14 +183,14 @@ class Line:
     def _look_back(self, now: float) -> None:
         """See how many can be served, if more came than that.
 
-        The line is not to be longer than what is served while one may wait: whoever comes behind that is told so at once. It
-        has some places always, so that it grows when more is served again. What is promised is not less for a second in
-        which Kafka stood still.
+        Then the line is not to be longer than what is served within a part of the time that one may wait: whoever comes behind
+        that is told so at once. It has some places always, so that it grows when more is served again. What is promised is
+        not less for a second in which Kafka stood still.
         """
         self._most_waiting = math.inf
         if self._refused:
             served_per_s = self._served / (now - self._since)
-            self._most_waiting = max(LEAST_PLACES, served_per_s * self._wait_s)
+            self._most_waiting = max(LEAST_PLACES, served_per_s * self._wait_s * SHORTER)
             self._rates.append(served_per_s)
             self._pace_s = 1 / (max(self._rates) or ASSUMED_PER_S)
         self._since, self._served, self._refused = now, 0, 0

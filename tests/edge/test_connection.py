@@ -8,6 +8,7 @@ import socket
 import time
 import weakref
 from collections.abc import AsyncIterator, Iterator
+from dataclasses import dataclass, field
 from email.utils import parsedate_to_datetime
 
 import pytest
@@ -24,6 +25,7 @@ from pipeline.edge.site import Site
 from pipeline.edge.socket import MOST_FRAMES
 from pipeline.edge.tokens import Tokens
 from pipeline.settings import Settings
+from pipeline.web.problems import ProblemError
 
 from .viewers import SECRET, close
 
@@ -212,6 +214,37 @@ async def test_of_two_things_that_are_wrong_the_first_is_told(edge: Edge) -> Non
 async def test_a_client_that_sends_no_more_has_its_answers(edge: Edge) -> None:
     assert statuses(await edge.ask(GET * 3, eof=True)) == [200, 200, 200]
     assert statuses(await edge.ask(GET + b"GET /", eof=True)) == [200]
+
+
+async def test_a_connection_goes_on_also_while_others_are_held_up() -> None:
+    @dataclass
+    class Crowd:
+        told: list[tuple[object, ProblemError]] = field(default_factory=list)
+
+        def serve(self, request: object) -> None:
+            raise NotImplementedError
+
+        def refuse(self, request: object, problem: ProblemError) -> None:
+            self.told.append((request, problem))
+
+        def abort(self) -> None:
+            raise NotImplementedError
+
+    async with running(edge_wait_s=0.1) as edge:
+        crowd = Crowd()
+        reader, writer = await asyncio.open_connection("127.0.0.1", edge.port)
+        async with asyncio.timeout(20):
+            for _ in range(
+                12
+            ):  # for longer than the line looks back, and each time behind somebody there is never room for
+                edge.site.line.join(crowd, None, votes=10**9, size=1)
+                writer.write(GET)
+                answer = await reader.readuntil(b"\r\n\r\n")
+                await reader.readexactly(int(re.search(rb"Content-Length: (\d+)", answer)[1]))  # type: ignore[index]
+                await asyncio.sleep(0.1)
+        assert len(crowd.told) == 12
+        assert edge.site.line._is_crowded  # so each answer was followed by a turn before the next request was read
+        await close(writer)
 
 
 async def test_answers_have_a_date(edge: Edge) -> None:

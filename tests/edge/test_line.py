@@ -3,7 +3,7 @@
 import asyncio
 from dataclasses import dataclass, field
 
-from pipeline.edge.line import LATEST_S, LEAST_PLACES, LOOK_BACK_S, LOOK_S, MOST_BYTES, TURN_S, Line
+from pipeline.edge.line import LATEST_S, LEAST_PLACES, LOOK_BACK_S, LOOK_S, MOST_BYTES, READ_AT_ONCE, TURN_S, Line
 from pipeline.web.problems import ProblemError
 
 
@@ -14,6 +14,7 @@ class Client:
     served: list[int] = field(default_factory=list)
     refused: list[tuple[int, ProblemError]] = field(default_factory=list)
     aborted: int = 0
+    read: int = 0
     room: int = 1_000_000
     serve_s: float = 0.0
 
@@ -34,6 +35,9 @@ class Client:
 
     def abort(self) -> None:
         self.aborted += 1
+
+    def read_on(self) -> None:
+        self.read += 1
 
 
 def told_ms(problem: ProblemError) -> int:
@@ -112,15 +116,60 @@ async def test_the_line_is_no_longer_than_what_is_served_while_one_may_wait() ->
     assert len(client.refused) - before == 2000 - LEAST_PLACES - 1  # at once
 
 
-async def test_who_is_to_come_again_is_promised_a_turn_behind_those_who_were_told_so_before() -> None:
-    client = Client(serve_s=0.001)
-    line = Line(client.free, wait_s=0.3)
+async def crowded(client: Client, line: Line) -> None:
+    """Have more come than can be served, and the line look back at that."""
     for number in range(1000):
         line.join(client, number, votes=1, size=1)
     await settled(client, 1000)
     await asyncio.sleep(LOOK_BACK_S)
-    line.join(client, 1000, votes=1, size=1)  # looks back
+    line.join(client, 1000, votes=1, size=1)
     await settled(client, 1001)
+
+
+async def test_while_more_come_than_can_be_served_little_more_is_read_than_is_served() -> None:
+    client = Client(serve_s=0.001)
+    line = Line(client.free, wait_s=0.3)
+    assert not line.hold(client)
+    assert line.room_to_read() == READ_AT_ONCE
+    await crowded(client, line)
+    before = len(client.served)
+    for number in range(200):
+        line.join(client, number, votes=1, size=1)
+    for _ in range(3000):
+        assert line.hold(client)
+    while len(client.served) < before + 150:
+        await asyncio.sleep(0)
+        assert line.room_to_read() <= 2 * READ_AT_ONCE
+    assert 100 < client.read <= 2 * READ_AT_ONCE + 2 * 150
+    async with asyncio.timeout(10):  # when nobody waits any more, all are read
+        while client.read < 3000:  # noqa: ASYNC110
+            await asyncio.sleep(0.001)
+    await asyncio.sleep(LOOK_BACK_S)
+    line.join(client, 2000, votes=1, size=1)
+    await asyncio.sleep(0.1)
+    assert not line.hold(client)
+
+
+async def test_while_kafka_stands_still_all_are_read_and_told_so() -> None:
+    client = Client(serve_s=0.001)
+    line = Line(client.free, wait_s=0.3)
+    await crowded(client, line)
+    client.room = 0
+    for number in range(100):
+        line.join(client, number, votes=1, size=1)
+    for _ in range(3000):
+        line.hold(client)
+    async with asyncio.timeout(5):
+        while client.read < 3000:
+            line.join(client, 0, votes=1, size=1)  # the line is not empty meanwhile
+            await asyncio.sleep(0.001)
+    assert len(client.served) < 1001
+
+
+async def test_who_is_to_come_again_is_promised_a_turn_behind_those_who_were_told_so_before() -> None:
+    client = Client(serve_s=0.001)
+    line = Line(client.free, wait_s=0.3)
+    await crowded(client, line)
     served_per_s = (len(client.served) - 1) / LOOK_BACK_S
     before = len(client.refused)
     for number in range(10_000):
