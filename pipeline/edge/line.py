@@ -34,8 +34,8 @@ LOOK_BACK_S = 1.0  # at how many were served, and how many told to come again
 LOOKS = 10  # at seconds with more than could be served: the best of them tells what can be
 ASSUMED_PER_S = 10_000  # requests served, before there were such seconds
 # Requests that are read, while there are more than can be served, for each that is served, and for so many bytes that are: then
-# refusing the others takes some fifth of the time. To refuse a request costs half of what it costs to serve one vote.
-READ_PER_SERVED, BYTES_PER_READ = 1.4, 4000
+# refusing the others takes a fifth to a third of the time. To refuse a request costs half of what it costs to serve one vote.
+READ_PER_SERVED, BYTES_PER_READ = 1.4, 2000
 STALLED_S = 0.5  # nobody is served: it is Kafka that is waited for, and there is time to refuse everybody
 SHORTER = 0.25  # than what is served while one may wait is the line then: most wait elsewhere before
 READ_AT_ONCE = 256  # connections that are read on, when nobody waits
