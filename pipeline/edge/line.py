@@ -40,8 +40,8 @@ STALLED_S = 0.5  # nobody is served: it is Kafka that is waited for, and there i
 SHORTER = 0.25  # than what is served while one may wait is the line then: most wait elsewhere before
 READ_AT_ONCE = 256  # connections that are read on, when nobody waits
 LATEST_S = 30  # to come again: a viewer waits no longer
-MOMENTS = 256  # to come again, that are told apart
-JITTER = 16  # of them: few who come again are spread as well, though there is room for all of them
+MOMENTS = 1024  # to come again, that are told apart
+JITTER = 64  # of them: few who come again are spread as well, though there is room for all of them
 MOST_BYTES = 64 << 20  # of all that waits; arrays of edges in front may be large
 
 log = structlog.get_logger(__name__)
@@ -131,7 +131,7 @@ class Line:
         began = now = time.monotonic()
         if now > self._since + LOOK_BACK_S:
             self._look_back(now)
-        room, served, may_read = 0, 0, 0.0
+        room, served, earned = 0, 0, 0.0
         is_full = False  # what is on its way to Kafka
         while self._waiting and now < began + TURN_S:
             since, who, request, votes, size = self._waiting[0]
@@ -149,24 +149,27 @@ class Line:
                 else:
                     room -= votes
                     served += 1
-                    may_read += READ_PER_SERVED + size / BYTES_PER_READ
+                    earned += READ_PER_SERVED + size / BYTES_PER_READ
                     who.serve(request)
             except Exception:
                 log.exception("a bug ended a connection")
                 who.abort()
             now = time.monotonic()
         self._served += served
-        most = 2.0 * READ_AT_ONCE
         if served:
             self._served_at = now
-        is_busy = self._waiting and now < self._served_at + STALLED_S
-        self._may_read = min(self._may_read + may_read, most) if is_busy else most
-        self._read_on()
+        self._read_on(earned, now)
         if self._waiting or self._held:
             self._call(LOOK_S if is_full else 0.0)
 
-    def _read_on(self) -> None:
-        """Have connections that are held read on: half of as many as may be read, for new ones have the same right."""
+    def _read_on(self, earned: float, now: float) -> None:
+        """Have connections that are held read on: half of as many as may be read, for new ones have the same right.
+
+        As many may be as serving has `earned`; where nobody waits, or nobody can be served, any number in its turn.
+        """
+        most = 2.0 * READ_AT_ONCE
+        is_busy = self._waiting and now < self._served_at + STALLED_S
+        self._may_read = min(self._may_read + earned, most) if is_busy else most
         for _ in range(min(len(self._held), math.ceil(self._may_read / 2))):
             self._may_read -= 1
             self._held.popleft().read_on()

@@ -234,9 +234,8 @@ async def test_a_connection_goes_on_also_while_others_are_held_up() -> None:
         crowd = Crowd()
         reader, writer = await asyncio.open_connection("127.0.0.1", edge.port)
         async with asyncio.timeout(20):
-            for _ in range(
-                12
-            ):  # for longer than the line looks back, and each time behind somebody there is never room for
+            # For longer than the line looks back, and each time behind somebody whom there is never room for.
+            for _ in range(12):
                 edge.site.line.join(crowd, None, votes=10**9, size=1)
                 writer.write(GET)
                 answer = await reader.readuntil(b"\r\n\r\n")
