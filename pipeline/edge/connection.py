@@ -79,6 +79,8 @@ class HttpConnection(asyncio.Protocol):
     def connection_lost(self, _error: Exception | None) -> None:
         """Forget it; votes that it brought go on."""
         self._site.closed(self)
+        if self._is_held:
+            self._site.line.leave(self)
         self._is_read = self._is_ending = True
         self._queue.clear()
         self._forget_parser()

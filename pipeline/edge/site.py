@@ -43,7 +43,7 @@ class Site:
         free = self.most_connections - len(self._connections)
         if free <= 0:
             self._make_room()
-        return min(free, self.line.room_to_read())
+        return min(free, self.line.room_to_accept())
 
     def _make_room(self) -> None:
         idle_since = time.monotonic() - LEAST_IDLE_S
@@ -57,7 +57,7 @@ class Site:
     def opened(self, connection: HttpConnection | VoterSocket) -> None:
         """Take a connection."""
         self._connections.add(connection)
-        self.line.began_to_read()
+        self.line.accepted()
 
     def closed(self, connection: HttpConnection | VoterSocket) -> None:
         """Let go of a connection."""

@@ -4,7 +4,8 @@ A server of uvloop accepts one connection in each round of its event loop (libuv
 takes tens of milliseconds, and a crowd that connects at that moment would wait for minutes.
 
 While there is no room, connections wait where the kernel keeps them, which costs nothing; beyond its backlog a client's own
-kernel tries again by itself. To accept and close each of them would take from those who are served.
+kernel tries again by itself. To accept and close each of them would take from those who are served. The backlog is short then:
+at its end one would wait longer than a viewer does, and once there is room, those who have gone would be accepted first.
 """
 
 import asyncio
@@ -13,8 +14,11 @@ from collections.abc import Callable
 
 import structlog
 
+from pipeline.web.listening import BACKLOG
+
 MOST_IN_A_ROUND = 256  # connections; the event loop has others to serve as well
 LOOK_S = 0.01  # for room, while there is none
+SHORT_BACKLOG = 64  # meanwhile
 PAUSE_S = 0.5  # when the system has no files or no memory left
 
 log = structlog.get_logger(__name__)
@@ -32,7 +36,7 @@ class Acceptor:
         self._listening, self._make_protocol, self._room = listening, make_protocol, room
         self._loop = asyncio.get_running_loop()
         self._tasks: set[asyncio.Task[object]] = set()
-        self._is_closed = False
+        self._is_closed = self._is_short = False
         listening.setblocking(False)
         self._resume()
 
@@ -51,10 +55,12 @@ class Acceptor:
         self._loop.call_later(seconds, self._resume)
 
     def _accept(self) -> None:
-        room = min(MOST_IN_A_ROUND, self._room() - len(self._tasks))
-        if room <= 0:
+        room = self._room()
+        self._shorten(room <= 0 or (self._is_short and room < MOST_IN_A_ROUND))
+        some = min(MOST_IN_A_ROUND, room - len(self._tasks))
+        if some <= 0:
             self._pause(LOOK_S)
-        for _ in range(room):
+        for _ in range(some):
             try:
                 connection, _address = self._listening.accept()
             except (BlockingIOError, InterruptedError):
@@ -70,6 +76,12 @@ class Acceptor:
             task = self._loop.create_task(self._loop.connect_accepted_socket(self._make_protocol, connection))
             self._tasks.add(task)
             task.add_done_callback(self._accepted)
+
+    def _shorten(self, is_short: bool) -> None:
+        """Have few wait in the kernel, or many. How many there may be is told by listening anew."""
+        if is_short != self._is_short:
+            self._is_short = is_short
+            self._listening.listen(SHORT_BACKLOG if is_short else BACKLOG)
 
     def _accepted(self, task: asyncio.Task[object]) -> None:
         self._tasks.discard(task)

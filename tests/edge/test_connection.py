@@ -242,7 +242,7 @@ async def test_a_connection_goes_on_also_while_others_are_held_up() -> None:
                 await reader.readexactly(int(re.search(rb"Content-Length: (\d+)", answer)[1]))  # type: ignore[index]
                 await asyncio.sleep(0.1)
         assert len(crowd.told) == 12
-        assert edge.site.line._is_crowded  # so each answer was followed by a turn before the next request was read
+        assert edge.site.line._pace.is_crowded  # so each answer was followed by a turn before the next request was read
         await close(writer)
 
 

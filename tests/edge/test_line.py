@@ -1,9 +1,15 @@
 """The line: nobody is served out of turn, too late, or beyond what there is room for."""
 
 import asyncio
+import itertools
+import math
+import time
 from dataclasses import dataclass, field
 
-from pipeline.edge.line import LATEST_S, LEAST_PLACES, LOOK_BACK_S, LOOK_S, MOST_BYTES, READ_AT_ONCE, TURN_S, Line
+from pipeline.edge.line import LEAST_PLACES, LOOK_S, MOST_BYTES, TURN_S, Line
+from pipeline.edge.pace import LOOK_BACK_S
+from pipeline.edge.promises import LATEST_S
+from pipeline.edge.reading import AT_ONCE, NEW_COSTS, PER_SERVED
 from pipeline.web.problems import ProblemError
 
 
@@ -14,30 +20,31 @@ class Client:
     served: list[int] = field(default_factory=list)
     refused: list[tuple[int, ProblemError]] = field(default_factory=list)
     aborted: int = 0
-    read: int = 0
     room: int = 1_000_000
     serve_s: float = 0.0
+    refuse_s: float = 0.0
 
     def free(self) -> int:
         return self.room - len(self.served)
 
     def serve(self, request: int) -> None:
-        if self.serve_s:
-            began = asyncio.get_running_loop().time()
-            while asyncio.get_running_loop().time() < began + self.serve_s:
-                pass
+        work(self.serve_s)
         if request < 0:
             raise ZeroDivisionError
         self.served.append(request)
 
     def refuse(self, request: int, problem: ProblemError) -> None:
+        work(self.refuse_s)
         self.refused.append((request, problem))
 
     def abort(self) -> None:
         self.aborted += 1
 
-    def read_on(self) -> None:
-        self.read += 1
+
+def work(seconds: float) -> None:
+    began = time.monotonic()
+    while time.monotonic() < began + seconds:
+        pass
 
 
 def told_ms(problem: ProblemError) -> int:
@@ -50,15 +57,34 @@ async def settled(client: Client, requests: int) -> None:
             await asyncio.sleep(0.001)
 
 
-async def crowded(client: Client, line: Line) -> None:
-    """Have more come than can be served, and the line look back at that."""
-    for number in range(1000):
-        line.join(client, number, votes=1, size=1)
-    await settled(client, 1000)
-    assert client.refused  # they have waited too long
-    await asyncio.sleep(LOOK_BACK_S)
-    line.join(client, 1000, votes=1, size=1)
-    await settled(client, 1001)
+async def crowded(client: Client, line: Line) -> float:
+    """Have more come than can be served, until the line has seen how many can; give that (requests/s)."""
+    began = asyncio.get_running_loop().time()
+    numbers = itertools.count()
+    while asyncio.get_running_loop().time() < began + 2.5 * LOOK_BACK_S:
+        for _ in range(50):
+            line.join(client, next(numbers), votes=1, size=1)
+        await asyncio.sleep(0.01)
+    served_per_s = len(client.served) / (asyncio.get_running_loop().time() - began)
+    await settled(client, next(numbers))
+    assert client.refused
+    return served_per_s
+
+
+@dataclass(eq=False)
+class Connection:
+    """A connection that may read on, and the order in which all of them did."""
+
+    number: int
+    order: list[int]
+
+    def read_on(self) -> None:
+        self.order.append(self.number)
+
+
+def connections(some: int) -> tuple[list[Connection], list[int]]:
+    order: list[int] = []
+    return [Connection(number, order) for number in range(some)], order
 
 
 async def test_requests_are_served_in_their_order_and_others_have_their_turns_between() -> None:
@@ -124,54 +150,89 @@ async def test_the_line_is_no_longer_than_what_is_served_while_one_may_wait() ->
 async def test_while_more_come_than_can_be_served_little_more_is_read_than_is_served() -> None:
     client = Client(serve_s=0.001)
     line = Line(client.free, wait_s=0.3)
-    assert not line.hold(client)
-    assert line.room_to_read() == READ_AT_ONCE
+    some, order = connections(3000)
+    assert not line.hold(some[0])
+    assert line.room_to_accept() == AT_ONCE
     await crowded(client, line)
     before = len(client.served)
     for number in range(200):
         line.join(client, number, votes=1, size=1)
-    for _ in range(3000):
-        assert line.hold(client)
+    for each in some:
+        assert line.hold(each)
     while len(client.served) < before + 150:
         await asyncio.sleep(0)
-        assert line.room_to_read() <= 2 * READ_AT_ONCE
-    assert 100 < client.read <= 2 * READ_AT_ONCE + 2 * 150
+        assert line.room_to_accept() <= 2 * AT_ONCE / NEW_COSTS
+    assert 100 < len(order) <= 2 * AT_ONCE + PER_SERVED * 150
     async with asyncio.timeout(10):  # when nobody waits any more, all are read
-        while client.read < 3000:  # noqa: ASYNC110
+        while len(order) < 3000:  # noqa: ASYNC110
             await asyncio.sleep(0.001)
-    await asyncio.sleep(LOOK_BACK_S)
-    line.join(client, 2000, votes=1, size=1)
-    await asyncio.sleep(0.1)
-    assert not line.hold(client)
+    assert sorted(order) == list(range(3000))
+    for number in range(2):  # the first look sees the end of the crowd, the next one nothing of it
+        await asyncio.sleep(LOOK_BACK_S)
+        line.join(client, number, votes=1, size=1)
+        await asyncio.sleep(0.1)
+    assert not line.hold(some[0])
+
+
+async def test_a_crowd_is_over_when_nobody_waits_any_more_and_not_when_nobody_is_refused() -> None:
+    client = Client(serve_s=0.001)
+    line = Line(client.free, wait_s=2)
+    await crowded(client, line)
+    refused, before = len(client.refused), asyncio.get_running_loop().time()
+    while asyncio.get_running_loop().time() < before + 3 * LOOK_BACK_S:
+        for _ in range(6):
+            line.join(client, 0, votes=1, size=1)
+        await asyncio.sleep(0)
+    assert len(client.refused) == refused
+    assert line.hold(connections(1)[0][0])
 
 
 async def test_while_kafka_stands_still_all_are_read_and_told_so() -> None:
     client = Client(serve_s=0.001)
     line = Line(client.free, wait_s=0.3)
     await crowded(client, line)
+    before = len(client.served)
     client.room = 0
     for number in range(100):
         line.join(client, number, votes=1, size=1)
-    for _ in range(3000):
-        line.hold(client)
+    some, order = connections(3000)
+    for each in some:
+        line.hold(each)
     async with asyncio.timeout(5):
-        while client.read < 3000:
+        while len(order) < 3000:
             line.join(client, 0, votes=1, size=1)  # the line is not empty meanwhile
             await asyncio.sleep(0.001)
-    assert len(client.served) < 1001
+    assert len(client.served) == before
+
+
+async def test_while_all_come_too_late_no_more_are_read() -> None:
+    client = Client(serve_s=0.001)
+    line = Line(client.free, wait_s=0.3)
+    await crowded(client, line)
+    some, order = connections(3000)
+    for each in some:
+        line.hold(each)
+    for number in range(400):
+        line.join(client, number, votes=1, size=1)
+    client.refuse_s, before = 0.001, len(client.refused)
+    time.sleep(0.6)  # noqa: ASYNC251  # the whole process stands still
+    async with asyncio.timeout(5):
+        while len(client.refused) < before + 300:  # noqa: ASYNC110
+            await asyncio.sleep(0)
+    assert len(order) <= 2 * AT_ONCE
 
 
 async def test_who_is_to_come_again_is_promised_a_turn_behind_those_who_were_told_so_before() -> None:
     client = Client(serve_s=0.001)
     line = Line(client.free, wait_s=0.3)
-    await crowded(client, line)
-    served_per_s = (len(client.served) - 1) / LOOK_BACK_S
+    served_per_s = await crowded(client, line)
     before = len(client.refused)
-    for number in range(10_000):
+    for number in range(LATEST_S * 1000 + 2000):
         line.join(client, number, votes=1, size=1)
     told = [told_ms(problem) / 1000 for _, problem in client.refused[before:]]
+    first = math.ceil(told[0]) + 1
     promised = next(index for index, each in enumerate(told) if each > LATEST_S)
-    for second in range(2, LATEST_S):  # no more are promised a second than can be served in one
+    for second in range(first, LATEST_S):  # no more are promised a second than can be served in one
         assert 0 < sum(second <= each < second + 1 for each in told[:promised]) <= 1.5 * served_per_s
     # All others come at some time in the later half, and not at once.
     assert {int(each) for each in told[promised:]} >= set(range(LATEST_S // 2 + 1, LATEST_S))

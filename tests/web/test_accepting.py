@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import pytest
 import uvloop
 
-from pipeline.web.accepting import LOOK_S, MOST_IN_A_ROUND, Acceptor
+from pipeline.web.accepting import LOOK_S, MOST_IN_A_ROUND, SHORT_BACKLOG, Acceptor
 
 CROWD = 400
 
@@ -116,3 +116,34 @@ def test_a_closed_acceptor_leaves_connections_alone_and_takes_none(
         await leave()
 
     uvloop.run(play())
+
+
+def test_few_wait_in_the_kernel_while_there_is_no_room_and_all_come_in_when_there_is() -> None:
+    Guest.open = set()
+    is_open = False
+
+    async def play(listening: socket.socket) -> None:
+        nonlocal is_open
+        acceptor = Acceptor(listening, Guest, lambda: 1_000_000 if is_open else 0)
+        with contextlib.ExitStack() as stack:
+
+            async def client() -> None:
+                connecting = stack.enter_context(socket.socket())
+                connecting.setblocking(False)
+                await asyncio.get_running_loop().sock_connect(connecting, listening.getsockname())
+
+            # The first has the acceptor look.
+            clients = [asyncio.create_task(client())]
+            await asyncio.sleep(3 * LOOK_S)
+            clients += [asyncio.create_task(client()) for _ in range(CROWD)]
+            await asyncio.sleep(0.3)
+            assert SHORT_BACKLOG <= sum(each.done() for each in clients) <= SHORT_BACKLOG + 2
+            is_open = True
+            async with asyncio.timeout(10):  # their kernel tries again after a second
+                await asyncio.gather(*clients)
+            await until_open(CROWD + 1)
+            acceptor.close()
+            await leave()
+
+    with socket.create_server(("127.0.0.1", 0), backlog=CROWD) as listening:
+        uvloop.run(play(listening))

@@ -1,0 +1,49 @@
+"""How many requests one process can serve: seen while more come than that, for else nobody knows."""
+
+import math
+import time
+from collections import deque
+
+LOOK_BACK_S = 0.5  # at how many were served
+LOOKS = 20  # at such times: the best of them tells what can be
+
+
+class Pace:
+    """Counts what is served and refused.
+
+    Attributes:
+        is_crowded: more came than could be served, and those who came meanwhile are not all served yet.
+        per_s: requests that can be served; infinite: it was never seen.
+    """
+
+    def __init__(self) -> None:
+        self.is_crowded = False
+        self.per_s = math.inf
+        self._rates: deque[float] = deque(maxlen=LOOKS)  # requests/s
+        self._since, self._served, self._refused = time.monotonic(), 0, 0  # of the present look
+        self._is_saturated = False  # some waited all the time, so that no more could have been served
+
+    def served(self, requests: int, *, waiting: int) -> None:
+        """Take note of a turn, and of how many wait after it."""
+        self._served += requests
+        if not waiting:
+            self._is_saturated = False
+
+    def refused(self) -> None:
+        """Take note of a request that was told to come again."""
+        self._refused += 1
+        self.is_crowded = True
+
+    def look_back(self, now: float, *, held: int) -> bool:
+        """See what was served, if it is time for it, while some are `held`; tell whether it was.
+
+        A look in which Kafka stood still says nothing, and one of some seconds in which it did not is enough.
+        """
+        if now < self._since + LOOK_BACK_S:
+            return False
+        if self._is_saturated and self._served:
+            self._rates.append(self._served / (now - self._since))
+            self.per_s = max(self._rates)
+        self.is_crowded = bool(self._refused or held or (self.is_crowded and self._is_saturated))
+        self._since, self._served, self._refused, self._is_saturated = now, 0, 0, True
+        return True
