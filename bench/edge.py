@@ -24,7 +24,7 @@ import psutil
 import typer
 
 from bench.edge_servers import ENDLESS, OPTIONS, POLL, Server, arrays, asgi, bare, node, ours
-from bench.measuring import console, held_to, report, settings_of, system, until, usage, worker
+from bench.measuring import console, held_to, report, settings_of, system, until, usage, wait_until_quiet, worker
 from pipeline.clock import now_ms
 from pipeline.domain.record import Option, PollOpened
 from pipeline.domain.result import merge
@@ -177,6 +177,7 @@ def _most(server: Server, play: Callable[[Plan, Server], dict[str, Any]], fields
 def _overload(server: Server, play: Callable[[Plan, Server], dict[str, Any]], seconds: float) -> dict[str, Any]:
     """Offer three times what goes through, from viewers who give up after some seconds."""
     more: dict[str, Any] = {}
+    wait_until_quiet(server.pid)  # after the storm
     with held_to(OVERLOADED_CORES, server.pid) as is_held:
         more["overload_cores"] = OVERLOADED_CORES if is_held else "all: the rate of a process cannot be held here"
         for name, fields, some in (("single", {"batch": 1}, 5_000), ("arrays", arrays(), 300)):
@@ -193,6 +194,7 @@ def _overload(server: Server, play: Callable[[Plan, Server], dict[str, Any]], se
                 seed=7,
             )
             seen = play(offered, server)
+            wait_until_quiet(server.pid)
             after = _most(server, play, fields, shots)  # machines change their speed within a minute
             goodput_per_s = seen["acknowledged_while_offered"] / seconds
             more |= {

@@ -46,6 +46,8 @@ class HttpConnection(asyncio.Protocol):
     behind one that cannot be read to its end, nothing is read any more.
     """
 
+    has_hung_up = False
+
     def __init__(self, site: "Site") -> None:
         self._site = site
         self._door = site.door
@@ -110,7 +112,7 @@ class HttpConnection(asyncio.Protocol):
 
     def eof_received(self) -> bool:
         """Serve what has come whole; the client sends no more, but may wait for answers."""
-        self._is_read = True
+        self._is_read = self.has_hung_up = True
         return self._serving is not None or bool(self._queue)
 
     def pause_writing(self) -> None:

@@ -33,7 +33,13 @@ log = structlog.get_logger(__name__)
 
 
 class Waiting(Protocol):
-    """Who waits in the line. Nothing happens to one that has gone meanwhile."""
+    """Who waits in the line. Nothing happens to one that has gone meanwhile.
+
+    Attributes:
+        has_hung_up: sends no more. In a crowd that is a client who has given up, otherwise one who still wants an answer.
+    """
+
+    has_hung_up: bool
 
     def serve(self, request: Any) -> None:
         """Take the request; it is its turn."""
@@ -105,8 +111,8 @@ class Line:
         is_full = False  # what is on its way to Kafka
         while self._waiting and now < began + TURN_S:
             since, who, request, votes, size = self._waiting[0]
-            is_late = now > since + self._wait_s
-            if votes > room and not is_late:
+            is_in_vain = now > since + self._wait_s or (who.has_hung_up and self._pace.is_crowded)
+            if votes > room and not is_in_vain:
                 room = self._room()  # it is asked anew when it may be used up: many bring fewer votes than they might
                 if votes > room:
                     is_full = True
@@ -114,7 +120,7 @@ class Line:
             self._waiting.popleft()
             self._bytes -= size
             try:
-                if is_late:
+                if is_in_vain:
                     self._refuse(who, request)
                 else:
                     room -= votes

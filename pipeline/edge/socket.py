@@ -55,6 +55,7 @@ class VoterSocket(asyncio.Protocol):
         "_address", "_closing", "_is_pinged", "_is_slow", "_poll_id", "_protocol", "_quiet_until", "_sent", "_site",
         "_text", "_transport", "_unanswered", "_wants_result", "deadline",
     )  # fmt: skip
+    has_hung_up = False  # what was not answered before is not taken
 
     def __init__(self, site: "Site", transport: asyncio.Transport, poll_id: PollId, request: Request) -> None:
         self._site, self._transport, self._poll_id = site, transport, poll_id

@@ -216,20 +216,33 @@ async def test_a_client_that_sends_no_more_has_its_answers(edge: Edge) -> None:
     assert statuses(await edge.ask(GET + b"GET /", eof=True)) == [200]
 
 
+@dataclass
+class Crowd:
+    """Those for whom there is never room, and what they are told."""
+
+    has_hung_up = False
+    told: list[tuple[object, ProblemError]] = field(default_factory=list)
+
+    def serve(self, request: object) -> None:
+        raise NotImplementedError
+
+    def refuse(self, request: object, problem: ProblemError) -> None:
+        self.told.append((request, problem))
+
+    def abort(self) -> None:
+        raise NotImplementedError
+
+
+async def test_a_client_that_sends_no_more_has_given_up_when_it_is_one_of_a_crowd() -> None:
+    async with running(edge_wait_s=1.0) as edge:
+        crowd = Crowd()
+        edge.site.line.join(crowd, None, votes=10**9, size=1)
+        await asyncio.sleep(0.5)
+        assert statuses(await edge.ask(GET, eof=True)) == [503]  # behind the one who has waited for too long
+        assert len(crowd.told) == 1
+
+
 async def test_a_connection_goes_on_also_while_others_are_held_up() -> None:
-    @dataclass
-    class Crowd:
-        told: list[tuple[object, ProblemError]] = field(default_factory=list)
-
-        def serve(self, request: object) -> None:
-            raise NotImplementedError
-
-        def refuse(self, request: object, problem: ProblemError) -> None:
-            self.told.append((request, problem))
-
-        def abort(self) -> None:
-            raise NotImplementedError
-
     async with running(edge_wait_s=0.1) as edge:
         crowd = Crowd()
         reader, writer = await asyncio.open_connection("127.0.0.1", edge.port)

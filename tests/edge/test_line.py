@@ -23,6 +23,7 @@ class Client:
     room: int = 1_000_000
     serve_s: float = 0.0
     refuse_s: float = 0.0
+    has_hung_up: bool = False
 
     def free(self) -> int:
         return self.room - len(self.served)
@@ -185,6 +186,18 @@ async def test_a_crowd_is_over_when_nobody_waits_any_more_and_not_when_nobody_is
         await asyncio.sleep(0)
     assert len(client.refused) == refused
     assert line.hold(connections(1)[0][0])
+
+
+async def test_who_has_hung_up_is_served_unless_a_crowd_waits() -> None:
+    client, gone = Client(serve_s=0.001), Client(has_hung_up=True)
+    line = Line(client.free, wait_s=0.3)
+    line.join(gone, 1, votes=1, size=1)
+    await settled(gone, 1)
+    await crowded(client, line)
+    line.join(gone, 2, votes=1, size=1)
+    line.join(client, 3, votes=1, size=1)
+    await settled(gone, 2)
+    assert (gone.served, [request for request, _ in gone.refused]) == ([1], [2])
 
 
 async def test_while_kafka_stands_still_all_are_read_and_told_so() -> None:
