@@ -75,6 +75,7 @@ class Line:
     def join(self, who: Waiting, request: object, *, votes: int, size: int) -> None:
         """Wait for a turn, with a request of so many votes at most, and of so many bytes."""
         if self._bytes + size > MOST_BYTES or len(self._waiting) > self._most_waiting:
+            self._pace.refused()
             self._refuse(who, request)
             return
         self._bytes += size
@@ -105,13 +106,14 @@ class Line:
     def _turn(self) -> None:
         self._is_called = False
         began = now = time.monotonic()
-        if self._pace.look_back(now, held=len(self._reading)):
+        if self._pace.look_back(now):
             self._most_waiting = self._places()
         room, served, may_read = 0, 0, 0.0
         is_full = False  # what is on its way to Kafka
         while self._waiting and now < began + TURN_S:
             since, who, request, votes, size = self._waiting[0]
-            is_in_vain = now > since + self._wait_s or (who.has_hung_up and self._pace.is_crowded)
+            is_late = now > since + self._wait_s
+            is_in_vain = is_late or (who.has_hung_up and self._pace.is_crowded)
             if votes > room and not is_in_vain:
                 room = self._room()  # it is asked anew when it may be used up: many bring fewer votes than they might
                 if votes > room:
@@ -120,6 +122,8 @@ class Line:
             self._waiting.popleft()
             self._bytes -= size
             try:
+                if is_late:
+                    self._pace.refused()
                 if is_in_vain:
                     self._refuse(who, request)
                 else:
@@ -131,11 +135,11 @@ class Line:
                 log.exception("a bug ended a connection")
                 who.abort()
             now = time.monotonic()
-        self._pace.served(served, waiting=len(self._waiting))
         if served or not is_full:
             self._moved_at = now
         is_busy = self._waiting and now < self._moved_at + STALLED_S
         self._reading.go_on(may_read if is_busy else float("inf"), now)
+        self._pace.served(served, waiting=len(self._waiting), held=len(self._reading))
         if self._waiting or self._reading:
             self._call(LOOK_S if is_full else 0.0)
 
@@ -144,7 +148,6 @@ class Line:
         return max(LEAST_PLACES, self._pace.per_s * self._wait_s * (SHORTER if self._pace.is_crowded else 1.0))
 
     def _refuse(self, who: Waiting, request: object) -> None:
-        self._pace.refused()
         who.refuse(request, self._promises.next(self._pace.per_s))
 
     def _call(self, seconds: float) -> None:

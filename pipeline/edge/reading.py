@@ -9,7 +9,6 @@ than can be served within a viewer's patience all would be read too late. So tho
 for long (adaptive LIFO: B. Maurer, "Fail at Scale", ACM Queue 13/8, 2015): they are in time, and the others cost nothing.
 """
 
-import math
 import time
 from collections import OrderedDict
 from typing import Protocol
@@ -40,7 +39,7 @@ class Reading:
 
     def __init__(self) -> None:
         self._held: OrderedDict[Held, float] = OrderedDict()  # since when (s, monotonic)
-        self._may_read = 0.0  # requests
+        self._may_read = self._may_accept = 0.0  # requests, of those who are held and of new ones
         self._read = 0  # of those who were held
 
     def __len__(self) -> int:
@@ -56,19 +55,21 @@ class Reading:
 
     def room(self) -> int:
         """Give how many connections may be accepted."""
-        return int(self._may_read / NEW_COSTS)
+        return int(self._may_accept / NEW_COSTS)
 
     def accepted(self) -> None:
         """Take note of one that was."""
-        self._may_read -= NEW_COSTS
+        self._may_accept -= NEW_COSTS
 
     def go_on(self, more: float, now: float) -> None:
         """Have some of those who are held read on, as `more` requests may be read (infinite: any number, in their turns).
 
-        They have half of what may be read: new ones have the same right.
+        They have half of what may be read, and more where fewer new ones come: those have the same right.
         """
-        self._may_read = min(self._may_read + more, 2.0 * AT_ONCE)
-        for _ in range(min(len(self._held), math.ceil(self._may_read / 2))):
+        self._may_accept += more / 2
+        self._may_read = min(self._may_read + more / 2 + max(0.0, self._may_accept - AT_ONCE), AT_ONCE)
+        self._may_accept = min(self._may_accept, AT_ONCE)
+        for _ in range(min(len(self._held), int(self._may_read))):
             self._may_read -= 1
             self._read += 1
             is_long = now > next(iter(self._held.values())) + LONG_S

@@ -82,6 +82,15 @@ class Acceptor:
         if is_short != self._is_short:
             self._is_short = is_short
             self._listening.listen(SHORT_BACKLOG if is_short else BACKLOG)
+            if is_short:
+                self._loop.call_later(PAUSE_S, self._lengthen)
+
+    def _lengthen(self) -> None:
+        """Have many wait again when there is room for them, though nobody comes now: the next may be a crowd."""
+        if self._is_short and not self._is_closed:
+            self._shorten(self._room() < MOST_IN_A_ROUND)
+            if self._is_short:
+                self._loop.call_later(PAUSE_S, self._lengthen)
 
     def _accepted(self, task: asyncio.Task[object]) -> None:
         self._tasks.discard(task)

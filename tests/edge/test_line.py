@@ -188,6 +188,20 @@ async def test_a_crowd_is_over_when_nobody_waits_any_more_and_not_when_nobody_is
     assert line.hold(connections(1)[0][0])
 
 
+async def test_how_many_could_be_served_is_forgotten_when_the_crowd_is_over() -> None:
+    client = Client(serve_s=0.001)
+    line = Line(client.free, wait_s=0.6)
+    await crowded(client, line)
+    for number in range(3):
+        await asyncio.sleep(LOOK_BACK_S)
+        line.join(client, number, votes=1, size=1)
+        await asyncio.sleep(0.05)
+    client.serve_s, before = 0.0, len(client.refused)
+    for number in range(4 * LEAST_PLACES):  # many more than were served within that time
+        line.join(client, number, votes=1, size=1)
+    assert len(client.refused) == before
+
+
 async def test_who_has_hung_up_is_served_unless_a_crowd_waits() -> None:
     client, gone = Client(serve_s=0.001), Client(has_hung_up=True)
     line = Line(client.free, wait_s=0.3)
@@ -198,6 +212,29 @@ async def test_who_has_hung_up_is_served_unless_a_crowd_waits() -> None:
     line.join(client, 3, votes=1, size=1)
     await settled(gone, 2)
     assert (gone.served, [request for request, _ in gone.refused]) == ([1], [2])
+
+
+async def test_where_nobody_has_to_wait_none_is_held_whatever_a_crowd_was_told_before() -> None:
+    client, gone = Client(serve_s=0.001), Client(has_hung_up=True)
+    line = Line(client.free, wait_s=0.3)
+    await crowded(client, line)
+    began = asyncio.get_running_loop().time()
+    while asyncio.get_running_loop().time() < began + 3 * LOOK_BACK_S:  # some come, are served, and hang up
+        line.join(client, 1, votes=1, size=1)
+        line.join(gone, 2, votes=1, size=1)
+        line.hold(connections(1)[0][0])
+        await asyncio.sleep(0.02)
+    gone.refused.clear()
+    line.join(gone, 3, votes=1, size=1)
+    assert not line.hold(connections(1)[0][0])
+    await settled(gone, len(gone.served) + 1)
+    assert gone.refused == []
+
+    await crowded(client, line)
+    await asyncio.sleep(3 * LOOK_BACK_S)  # and after it nobody at all
+    line.join(gone, 4, votes=1, size=1)
+    await settled(gone, len(gone.served) + 1)
+    assert gone.refused == []
 
 
 async def test_while_kafka_stands_still_all_are_read_and_told_so() -> None:

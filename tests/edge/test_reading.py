@@ -42,7 +42,7 @@ def test_who_is_held_reads_on_in_order_and_half_is_left_to_new_connections(readi
     for _ in range(10):
         reading.accepted()
     assert reading.room() == 0
-    reading.go_on(1.0, time.monotonic())
+    reading.go_on(2.0, time.monotonic())
     assert order == list(range(31))
 
 
@@ -55,6 +55,25 @@ def test_who_was_held_last_comes_first_when_others_wait_for_long_but_each_of_the
     assert [each for each in order if each not in longest] == list(range(99, 99 - 4 * (LONGEST_EVERY - 1), -1))
     reading.go_on(float("inf"), time.monotonic() + LONG_S + 1)
     assert sorted(order) == list(range(100))
+
+
+def test_new_connections_have_their_share_also_where_very_little_is_served(reading: Reading) -> None:
+    for _ in range(2 * NEW_COSTS):
+        reading.go_on(1.0, time.monotonic())
+    assert reading.room() == 1
+
+
+def test_where_no_new_ones_come_all_that_may_be_read_is_of_those_who_are_held(
+    reading: Reading, order: list[int]
+) -> None:
+    reading.go_on(2.0 * AT_ONCE, time.monotonic())  # as many new ones as may come at once do not
+    for number in range(100, 100 + AT_ONCE):
+        reading.hold(Connection(number, order))
+    reading.go_on(0.0, time.monotonic())
+    left = len(reading)
+    assert left == 100
+    reading.go_on(60.0, time.monotonic())
+    assert len(reading) == left - 60
 
 
 def test_who_has_ended_is_not_read_on(reading: Reading, held: list[Connection], order: list[int]) -> None:
@@ -70,7 +89,7 @@ def test_what_may_be_read_is_no_more_than_comes_at_once(reading: Reading) -> Non
     assert len(reading) == 0
     for _ in range(3):
         reading.go_on(float("inf"), time.monotonic())
-    assert reading.room() == 2 * AT_ONCE // NEW_COSTS
+    assert reading.room() == AT_ONCE // NEW_COSTS
 
 
 def test_to_refuse_takes_a_small_part_of_the_time() -> None:

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import pytest
 import uvloop
 
-from pipeline.web.accepting import LOOK_S, MOST_IN_A_ROUND, SHORT_BACKLOG, Acceptor
+from pipeline.web.accepting import LOOK_S, MOST_IN_A_ROUND, PAUSE_S, SHORT_BACKLOG, Acceptor
 
 CROWD = 400
 
@@ -142,6 +142,13 @@ def test_few_wait_in_the_kernel_while_there_is_no_room_and_all_come_in_when_ther
             async with asyncio.timeout(10):  # their kernel tries again after a second
                 await asyncio.gather(*clients)
             await until_open(CROWD + 1)
+            is_open = False
+            clients = [asyncio.create_task(client())]
+            await asyncio.sleep(3 * LOOK_S)
+            is_open = True
+            await asyncio.sleep(2 * PAUSE_S)  # nobody comes meanwhile
+            async with asyncio.timeout(0.9):  # at once: nobody's kernel has to try again
+                await asyncio.gather(*[asyncio.create_task(client()) for _ in range(CROWD)])
             acceptor.close()
             await leave()
 
