@@ -95,7 +95,7 @@ async def test_more_than_it_carries_is_refused_and_what_it_took_is_counted(syste
     narrow = {"AIRTALLY_EDGE_IN_FLIGHT": "500", "AIRTALLY_EDGE_CONNECTIONS": "60", "AIRTALLY_EDGE_WAIT_S": "0.001"}
     with edge_running(system, edge.settings, **narrow) as (url, _):
         token = bearer().split()[1]
-        oracle = await play(plan_of(edge, url, batch=400, token=token, per_s=200, seconds=1, tries=2))
+        oracle = await play(plan_of(edge, url, batch=400, token=token, per_s=1_000, seconds=0.3, tries=1))
     assert oracle.answers["503"] > 0
     assert oracle.refused["overloaded"] > 0
     assert oracle.totals.total() > 0
