@@ -46,8 +46,6 @@ class HttpConnection(asyncio.Protocol):
     behind one that cannot be read to its end, nothing is read any more.
     """
 
-    has_hung_up = False
-
     def __init__(self, site: "Site") -> None:
         self._site = site
         self._door = site.door
@@ -62,6 +60,7 @@ class HttpConnection(asyncio.Protocol):
         self._queue: deque[Request] = deque()  # that are to be served
         self._serving: Request | None = None
         self._is_read = False  # to the last request that there will be
+        self.has_hung_up = False  # the client sends no more
         self._is_broken_off = False  # before the client's end: it may be sending still
         self._is_slow = False  # the client does not take its answers
         self._is_ending = False  # it has its last answer
@@ -81,8 +80,7 @@ class HttpConnection(asyncio.Protocol):
     def connection_lost(self, _error: Exception | None) -> None:
         """Forget it; votes that it brought go on."""
         self._site.closed(self)
-        if self._is_held:
-            self._site.line.leave(self)
+        self._site.line.leave(self)
         self._is_read = self._is_ending = True
         self._queue.clear()
         self._forget_parser()

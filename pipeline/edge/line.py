@@ -10,6 +10,7 @@ that even this would be most of the work, it is not read (``reading``).
 """
 
 import asyncio
+import math
 import time
 from collections import deque
 from collections.abc import Callable
@@ -67,7 +68,7 @@ class Line:
         self._room, self._wait_s = room, wait_s
         self._waiting: deque[_Place] = deque()
         self._bytes = 0
-        self._most_waiting = float("inf")
+        self._most_waiting = math.inf
         self._pace, self._promises, self._reading = Pace(), Promises(), Reading()
         self._is_called = False
         self._moved_at = 0.0  # it was not Kafka that was waited for (s, monotonic)
@@ -91,7 +92,7 @@ class Line:
         return True
 
     def leave(self, who: Held) -> None:
-        """Let go of a connection that was held, and has ended."""
+        """Let go of a connection that has ended, if it is held."""
         self._reading.leave(who)
 
     def room_to_accept(self) -> int:
@@ -138,7 +139,7 @@ class Line:
         if served or not is_full:
             self._moved_at = now
         is_busy = self._waiting and now < self._moved_at + STALLED_S
-        self._reading.go_on(may_read if is_busy else float("inf"), now)
+        self._reading.go_on(may_read if is_busy else math.inf, now)
         self._pace.served(served, waiting=len(self._waiting), held=len(self._reading))
         if self._waiting or self._reading:
             self._call(LOOK_S if is_full else 0.0)

@@ -38,7 +38,7 @@ class Pace:
     def look_back(self, now: float) -> bool:
         """See what was served, if it is time for it; tell whether it was.
 
-        A look in which Kafka stood still says nothing, and one of some seconds in which it did not is enough.
+        A look in which Kafka stood still says nothing; of the others, the best one of the last seconds does.
         """
         if now < self._since + LOOK_BACK_S:
             return False

@@ -13,11 +13,13 @@ import time
 from collections import OrderedDict
 from typing import Protocol
 
+from pipeline.web.accepting import MOST_IN_A_ROUND
+
 # Requests that are read for each that is served, and for so many bytes that are: then to refuse the others takes a tenth of
 # the time. It costs half of what it costs to serve one vote.
 PER_SERVED, BYTES = 1.2, 10_000
 NEW_COSTS = 3  # as many requests: to accept a connection, and to close it
-AT_ONCE = 256  # connections that are read from, while nobody else waits
+AT_ONCE = MOST_IN_A_ROUND  # connections, while nobody else waits: as many as tell the acceptor that there is room
 LONG_S = 1.0  # to be held
 LONGEST_EVERY = 8  # of those who are read on then: it has gone, most likely, and is seen to be
 
@@ -50,7 +52,7 @@ class Reading:
         self._held[who] = time.monotonic()
 
     def leave(self, who: Held) -> None:
-        """Let go of a connection that has ended."""
+        """Let go of a connection that has ended, if it is held."""
         self._held.pop(who, None)
 
     def room(self) -> int:

@@ -19,7 +19,9 @@ from pipeline.web.listening import BACKLOG
 MOST_IN_A_ROUND = 256  # connections; the event loop has others to serve as well
 LOOK_S = 0.01  # for room, while there is none
 SHORT_BACKLOG = 64  # meanwhile
-PAUSE_S = 0.5  # when the system has no files or no memory left
+PAUSE_S = (
+    0.5  # when the system has no files or no memory left; and between looks whether many may wait in the kernel again
+)
 
 log = structlog.get_logger(__name__)
 
@@ -39,6 +41,7 @@ class Acceptor:
         self._is_closed = self._is_short = False
         listening.setblocking(False)
         self._resume()
+        self._look_again()
 
     def close(self) -> None:
         """Accept nobody any more; connections that there are go on. It may be called again."""
@@ -56,7 +59,7 @@ class Acceptor:
 
     def _accept(self) -> None:
         room = self._room()
-        self._shorten(room <= 0 or (self._is_short and room < MOST_IN_A_ROUND))
+        self._fit_backlog(room)
         some = min(MOST_IN_A_ROUND, room - len(self._tasks))
         if some <= 0:
             self._pause(LOOK_S)
@@ -77,20 +80,19 @@ class Acceptor:
             self._tasks.add(task)
             task.add_done_callback(self._accepted)
 
-    def _shorten(self, is_short: bool) -> None:
-        """Have few wait in the kernel, or many. How many there may be is told by listening anew."""
+    def _fit_backlog(self, room: int) -> None:
+        """Have few wait in the kernel once there is no room, and many when there is again: it is told by listening anew."""
+        is_short = room <= 0 or (self._is_short and room < MOST_IN_A_ROUND)
         if is_short != self._is_short:
             self._is_short = is_short
             self._listening.listen(SHORT_BACKLOG if is_short else BACKLOG)
-            if is_short:
-                self._loop.call_later(PAUSE_S, self._lengthen)
 
-    def _lengthen(self) -> None:
-        """Have many wait again when there is room for them, though nobody comes now: the next may be a crowd."""
-        if self._is_short and not self._is_closed:
-            self._shorten(self._room() < MOST_IN_A_ROUND)
+    def _look_again(self) -> None:
+        """Let many wait when there is room for them, though nobody comes now: the next may be a crowd."""
+        if not self._is_closed:
             if self._is_short:
-                self._loop.call_later(PAUSE_S, self._lengthen)
+                self._fit_backlog(self._room())
+            self._loop.call_later(PAUSE_S, self._look_again)
 
     def _accepted(self, task: asyncio.Task[object]) -> None:
         self._tasks.discard(task)

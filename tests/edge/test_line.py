@@ -12,6 +12,8 @@ from pipeline.edge.promises import LATEST_S
 from pipeline.edge.reading import AT_ONCE, NEW_COSTS, PER_SERVED
 from pipeline.web.problems import ProblemError
 
+from .held import connections
+
 
 @dataclass
 class Client:
@@ -70,22 +72,6 @@ async def crowded(client: Client, line: Line) -> float:
     await settled(client, next(numbers))
     assert client.refused
     return served_per_s
-
-
-@dataclass(eq=False)
-class Connection:
-    """A connection that may read on, and the order in which all of them did."""
-
-    number: int
-    order: list[int]
-
-    def read_on(self) -> None:
-        self.order.append(self.number)
-
-
-def connections(some: int) -> tuple[list[Connection], list[int]]:
-    order: list[int] = []
-    return [Connection(number, order) for number in range(some)], order
 
 
 async def test_requests_are_served_in_their_order_and_others_have_their_turns_between() -> None:
@@ -162,7 +148,7 @@ async def test_while_more_come_than_can_be_served_little_more_is_read_than_is_se
         assert line.hold(each)
     while len(client.served) < before + 150:
         await asyncio.sleep(0)
-        assert line.room_to_accept() <= 2 * AT_ONCE / NEW_COSTS
+        assert line.room_to_accept() <= AT_ONCE / NEW_COSTS
     assert 100 < len(order) <= 2 * AT_ONCE + PER_SERVED * 150
     async with asyncio.timeout(10):  # when nobody waits any more, all are read
         while len(order) < 3000:  # noqa: ASYNC110
@@ -269,7 +255,7 @@ async def test_while_all_come_too_late_no_more_are_read() -> None:
     async with asyncio.timeout(5):
         while len(client.refused) < before + 300:  # noqa: ASYNC110
             await asyncio.sleep(0)
-    assert len(order) <= 2 * AT_ONCE
+    assert len(order) <= AT_ONCE
 
 
 async def test_who_is_to_come_again_is_promised_a_turn_behind_those_who_were_told_so_before() -> None:

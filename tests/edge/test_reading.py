@@ -6,25 +6,22 @@ import pytest
 
 from pipeline.edge.reading import AT_ONCE, LONG_S, LONGEST_EVERY, NEW_COSTS, Reading, earned
 
-
-class Connection:
-    """A connection that may read on, and the order in which all of them did."""
-
-    def __init__(self, number: int, order: list[int]) -> None:
-        self.number, self._order = number, order
-
-    def read_on(self) -> None:
-        self._order.append(self.number)
+from .held import Connection, connections
 
 
 @pytest.fixture
-def order() -> list[int]:
-    return []
+def crowd() -> tuple[list[Connection], list[int]]:
+    return connections(100)
 
 
 @pytest.fixture
-def held(order: list[int]) -> list[Connection]:
-    return [Connection(number, order) for number in range(100)]
+def held(crowd: tuple[list[Connection], list[int]]) -> list[Connection]:
+    return crowd[0]
+
+
+@pytest.fixture
+def order(crowd: tuple[list[Connection], list[int]]) -> list[int]:
+    return crowd[1]
 
 
 @pytest.fixture
