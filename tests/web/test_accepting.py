@@ -149,6 +149,7 @@ def test_few_wait_in_the_kernel_while_there_is_no_room_and_all_come_in_when_ther
             await asyncio.sleep(2 * PAUSE_S)  # nobody comes meanwhile
             async with asyncio.timeout(0.9):  # at once: nobody's kernel has to try again
                 await asyncio.gather(*[asyncio.create_task(client()) for _ in range(CROWD)])
+            await until_open(2 * CROWD + 2)
             acceptor.close()
             await leave()
 
