@@ -14,26 +14,27 @@ import httptools
 import structlog
 
 from pipeline.edge.ballots import MAX_BALLOTS
+from pipeline.edge.heads import (
+    HEADER_COST,
+    MAX_HEAD,
+    WANTED,
+    check_head,
+    is_for_a_socket,
+    too_large_head,
+    without_upgrade,
+)
 from pipeline.edge.messages import Reply, Request, unanswered
 from pipeline.web.problems import ProblemError, again_later
 
 if TYPE_CHECKING:
     from pipeline.edge.site import Site
 
-MAX_HEAD = 16 << 10  # bytes of a request's line and headers
-HEADER_COST = 32  # bytes that a header costs besides its own (RFC 9113, 6.5.2, counts so)
 MOST_QUEUED = 64  # requests of a client that does not wait for answers
 
 IDLE_S = 75.0  # between two requests
 LINGER_S = 2.0  # for the reader of a last answer, before the connection is closed
 WRITE_BUFFER = 64 << 10  # of answers that are not taken: then no more requests are read
 
-_WANTED = frozenset(
-    (
-        *(b"authorization", b"content-length", b"content-type", b"expect", b"host", b"origin", b"x-forwarded-for"),
-        *(b"connection", b"upgrade", b"sec-websocket-key", b"sec-websocket-version"),
-    )
-)
 log = structlog.get_logger(__name__)
 
 _CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
@@ -104,7 +105,7 @@ class HttpConnection(asyncio.Protocol):
                 ProblemError(HTTPStatus.BAD_REQUEST, f"not HTTP/1.1: {str(error)[:200]}", kind="not-http")
             )
         if self._is_receiving and self._received > MAX_HEAD + 2 * self._most_body:
-            self._refuse_rest(_too_large_head() if self._in_head else _too_large_body(self._most_body))
+            self._refuse_rest(too_large_head() if self._in_head else _too_large_body(self._most_body))
         if self._queue:
             self._go_on()
 
@@ -148,7 +149,7 @@ class HttpConnection(asyncio.Protocol):
         """Take a header. One that comes again is a list (RFC 9110, 5.3)."""
         self._header_bytes += len(name) + len(value) + HEADER_COST
         name = name.lower()
-        if name in _WANTED:
+        if name in WANTED:
             headers = self._request.headers
             headers[name] = value if name not in headers else headers[name] + b", " + value
 
@@ -160,13 +161,10 @@ class HttpConnection(asyncio.Protocol):
         self._in_head = False
         request.method = self._parser.get_method().decode("latin-1")
         request.keep_alive = self._parser.should_keep_alive()
-        if "?" in request.path:
-            request.path, _, request.query = request.path.partition("?")
-        if self._header_bytes + len(request.path) > MAX_HEAD:
-            self._refuse_rest(_too_large_head())
-            return
-        if not self._has_host(request):
-            self._refuse_rest(ProblemError(HTTPStatus.BAD_REQUEST, "send one Host", kind="not-http"))
+        try:
+            check_head(request, self._header_bytes, self._parser.get_http_version)
+        except ProblemError as problem:
+            self._refuse_rest(problem)
             return
         if self._parser.should_upgrade():
             return
@@ -284,12 +282,19 @@ class HttpConnection(asyncio.Protocol):
             self._go_on()
 
     def _upgrade(self, rest: bytes) -> None:
-        """Hand the connection over to a WebSocket, with what was read after the request."""
+        """Hand the connection over to a WebSocket, with what was read after the request.
+
+        An upgrade to anything else is ignored, as a server may do (RFC 9110, 7.8): Java's client asks for HTTP/2 that way.
+        """
         request = self._request
         if self._is_read:
             return
-        if request.method != "GET" or self._serving is not None or self._queue:
-            self._refuse_rest(_no_upgrade())
+        if not is_for_a_socket(request):  # httptools has not read its body: it does, without the upgrade
+            self._parser, self._received = httptools.HttpRequestParser(self), 0
+            self.data_received(without_upgrade(request) + rest)
+            return
+        if self._serving is not None or self._queue:
+            self._refuse_rest(_too_early())
             return
         try:
             poll_id = self._door.poll_of_socket(request)
@@ -305,11 +310,6 @@ class HttpConnection(asyncio.Protocol):
         is_free = self._serving is None and not self._queue and request.problem is None
         is_asked = request.header(b"expect").lower() == "100-continue" and self._parser.get_http_version() == "1.1"
         return is_free and is_asked
-
-    def _has_host(self, request: Request) -> bool:
-        """Tell whether a request names its host, and once (RFC 9112, 3.2)."""
-        host = request.headers.get(b"host")
-        return b"," not in host if host is not None else self._parser.get_http_version() == "1.0"
 
     def _forget_parser(self) -> None:
         """Break the cycle: a crowd's connections would wait for the garbage collector."""
@@ -362,13 +362,6 @@ class HttpConnection(asyncio.Protocol):
         self._site.idle(self, now)
 
 
-def _too_large_head() -> ProblemError:
-    return ProblemError(
-        HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE,
-        f"address and headers may have {MAX_HEAD} bytes, and each header counts for {HEADER_COST} more",
-    )
-
-
 def _too_large_body(most: int) -> ProblemError:
     return ProblemError(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, f"a body may have {most} bytes here")
 
@@ -379,9 +372,5 @@ def _impatient() -> ProblemError:
     )
 
 
-def _no_upgrade() -> ProblemError:
-    return ProblemError(
-        HTTPStatus.BAD_REQUEST,
-        "this edge speaks HTTP/1.1, and WebSocket after a GET when all else is answered: send no other Upgrade "
-        "(Java: HttpClient.Version.HTTP_1_1; curl: --http1.1)",
-    )
+def _too_early() -> ProblemError:
+    return ProblemError(HTTPStatus.BAD_REQUEST, "a WebSocket begins when all else on its connection is answered")

@@ -63,6 +63,12 @@ class Door:
         request.grant = self._granted(request)
         if not _is_json(request.headers.get(b"content-type", b"")):
             raise ProblemError(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, f"send {JSON}", {"Accept": JSON})
+        if request.header(b"content-encoding").lower() not in {"", "identity"}:
+            raise ProblemError(
+                HTTPStatus.UNSUPPORTED_MEDIA_TYPE,
+                "send it as it is, without Content-Encoding",
+                {"Accept-Encoding": "identity"},
+            )
         return MAX_POSTED if request.grant is None else MAX_FORWARDED
 
     def take(self, request: Request, respond: Respond) -> None:

@@ -94,12 +94,6 @@ def unanswered() -> ProblemError:
     )
 
 
-def handshake(request: Request) -> bytes:
-    """Write a request for a WebSocket again, for a parser of its own."""
-    lines = b"".join(b"%b: %b\r\n" % each for each in request.headers.items())
-    return b"GET %b HTTP/1.1\r\n%b\r\n" % (request.path.encode("latin-1"), lines)
-
-
 def text_frame(content: bytes) -> bytes:
     """Write a message to a WebSocket, as one frame."""
     return Frame(Opcode.TEXT, content).serialize(mask=False)

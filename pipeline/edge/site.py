@@ -8,8 +8,9 @@ from itertools import islice
 from pipeline.domain.poll import PollId
 from pipeline.edge.connection import HttpConnection
 from pipeline.edge.door import Door
+from pipeline.edge.heads import handshake
 from pipeline.edge.line import Line
-from pipeline.edge.messages import Request, handshake
+from pipeline.edge.messages import Request
 from pipeline.edge.results import Results
 from pipeline.edge.socket import VoterSocket
 from pipeline.settings import Settings

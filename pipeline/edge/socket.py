@@ -31,7 +31,7 @@ PING_AFTER_S = 45.0  # of silence
 PONG_S = 20.0
 CLOSE_S = 3.0
 WRITE_BUFFER = 32 << 10
-GOING_AWAY, UNSUPPORTED, POLICY = 1001, 1003, 1008
+GOING_AWAY, UNSUPPORTED, NOT_UTF_8, POLICY = 1001, 1003, 1007, 1008
 MOST_IN_FLIGHT = 16  # votes of one viewer
 READ_BYTES = 1024  # at a time: a frame may have six bytes only
 MOST_FRAMES = 64  # of what has come at once
@@ -146,7 +146,9 @@ class VoterSocket(asyncio.Protocol):
             self._text += event.data  # of all frames of a message, no longer than MAX_POSTED together
             if event.fin:
                 text, self._text = self._text, b""
-                if not self._closing:  # there would be no answer: what is not answered is not taken
+                if not _is_utf_8(text):
+                    self._protocol.fail(NOT_UTF_8, "a vote is UTF-8")
+                elif not self._closing:  # there would be no answer: what is not answered is not taken
                     self._take(text)
 
     def _take(self, text: bytes) -> None:
@@ -234,10 +236,18 @@ def _told(vote_id: str | None, problem: ProblemError | None, path: str) -> bytes
     return b'{"vote_id":%b,%b' % (orjson.dumps(vote_id), problem.content(path)[1:])
 
 
+def _is_utf_8(text: bytes) -> bool:
+    try:
+        text.decode()
+    except UnicodeDecodeError:
+        return False
+    return True
+
+
 def _id_in(text: bytes) -> str | None:
     """Find the vote id, also in what is not taken: so that the client knows which vote is meant."""
     try:
         vote_id = _decode_id(text).vote_id
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+    except (msgspec.DecodeError, RecursionError):
         return None
     return vote_id if isinstance(vote_id, str) and len(vote_id) <= UUID_CHARACTERS else None

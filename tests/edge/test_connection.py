@@ -58,13 +58,13 @@ class Edge:
         self.made.append(weakref.ref(made))
         return made
 
-    async def ask(self, *chunks: bytes, eof: bool = False) -> bytes:
+    async def ask(self, *chunks: bytes, eof: bool = False, pause_s: float = 0.02) -> bytes:
         """Send bytes, and read until the edge closes."""
         reader, writer = await asyncio.open_connection("127.0.0.1", self.port)
         try:
             for chunk in chunks:
                 writer.write(chunk)
-                await asyncio.sleep(0.02)
+                await asyncio.sleep(pause_s)
             if eof:
                 writer.write_eof()
             with contextlib.suppress(ConnectionError):
@@ -205,6 +205,21 @@ async def test_what_is_wrong_is_told_when_all_before_it_is_answered(edge: Edge) 
     assert statuses(await edge.ask(GET + POST + b"Content-Length: 5000\r\n\r\n" + GET)) == [200, 413]
 
 
+async def test_an_upgrade_to_what_the_edge_does_not_speak_is_ignored(edge: Edge) -> None:
+    rather = b"Connection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\n"
+    get, post = GET[:-2] + rather + b"\r\n", POST + rather + b"Content-Length: 2\r\n\r\n{}"
+    for requests in ((get + post + get + b"\0",), [bytes([each]) for each in get + post + get + b"\0"]):
+        assert statuses(await edge.ask(*requests, pause_s=0)) == [200, 422, 200, 400]
+    last = get.replace(b"Upgrade, HTTP2", b"close, Upgrade, HTTP2")
+    assert statuses(await edge.ask(last + get)) == [200]
+    assert len(statuses(await edge.ask(get * 10 * MOST_QUEUED))) <= 2 * MOST_QUEUED
+
+
+async def test_a_socket_has_no_body(edge: Edge) -> None:
+    for body in (b"Content-Length: 2\r\n\r\n{}", b"Transfer-Encoding: chunked\r\n\r\n2\r\n{}\r\n0\r\n\r\n"):
+        assert statuses(await edge.ask(UPGRADE[:-2] + body)) == [413]
+
+
 async def test_of_two_things_that_are_wrong_the_first_is_told(edge: Edge) -> None:
     too_large = POST + b"Content-Length: 5000\r\n\r\n"
     for after in (too_large, UPGRADE, POST + b"Expect: 100-continue\r\nContent-Length: 2\r\n\r\n{}", b"\0"):
@@ -313,6 +328,13 @@ async def test_a_message_may_come_in_frames(edge: Edge) -> None:
         await asyncio.sleep(0.01)
     assert b'{"vote_id":"fragment",' in await asyncio.wait_for(reader.readuntil(b"}"), 5)
     await close(writer)
+
+
+async def test_text_that_is_none_ends_a_socket(edge: Edge) -> None:
+    answered = await edge.ask(UPGRADE, b"\x81\x81\0\0\0\0\xff", b"\x88\x82\0\0\0\0\x03\xef")
+    _, _, told = answered.partition(b"\r\n\r\n")
+    assert told[:1] == b"\x88"
+    assert int.from_bytes(told[2:4], "big") == 1007  # RFC 6455, 8.1
 
 
 async def test_a_socket_takes_nothing_more_while_the_edge_drains(edge: Edge) -> None:

@@ -120,6 +120,18 @@ async def test_a_voter_has_a_rate(edge: Edge) -> None:
     assert (await edge.post(ballot()))[0] == 202
 
 
+async def test_who_would_rather_speak_another_protocol_or_to_a_proxy_is_served(edge: Edge) -> None:
+    before = sum((await edge.ends()).values())
+    for target, more in (
+        (edge.path, b"Connection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: AAEAAEAAAAIAAAAA\r\n"),
+        (f"HTTP://elsewhere.example{edge.path}?from=a-proxy", b""),
+    ):
+        body = orjson.dumps(ballot())
+        head = b"POST %b HTTP/1.1\r\nHost: edge\r\nContent-Type: application/json\r\n%bContent-Length: %d\r\n\r\n"
+        assert await edge.raw(head % (target.encode(), more, len(body)), body) == (202, {"accepted": 1})
+    assert sum((await edge.ends()).values()) == before + 2
+
+
 async def test_pages_of_a_known_origin_may_vote(edge: Edge) -> None:
     async with edge.session.options(edge.url + edge.path, headers={"Origin": "https://vote.example"}) as answer:
         assert answer.status == 204
