@@ -109,7 +109,12 @@ async def final(
     found, name = settings(), poll_id(show, poll)
     before = await read_result(found, name, windows=False)
     if before is not None and before.closed_at is not None:
-        await asyncio.sleep(max(0.0, before.closed_at / 1000 + grace - now_ms() / 1000))
+        wait_s = before.closed_at / 1000 + grace - now_ms() / 1000
+        if wait_s > 0:
+            console.print(
+                f"waits {wait_s:.1f} s, until {grace:g} s after the close, for votes that come late", highlight=False
+            )
+            await asyncio.sleep(wait_s)
     await send(found, control.finalising(before, PollFinal(show, poll), now_ms()))
     if wait:
         await _folded(found, name, {Status.FINAL})

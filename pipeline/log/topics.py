@@ -22,6 +22,7 @@ class TopicShape:
     """What a topic is like: as we want it, or as it was found."""
 
     partitions: int
+    replication: int  # of the partition that has the fewest replicas
     config: Mapping[str, str]
 
 
@@ -33,6 +34,7 @@ def wanted(settings: Settings) -> TopicShape:
     """
     return TopicShape(
         settings.partitions,
+        settings.replication,
         {
             "message.timestamp.type": "LogAppendTime",
             "cleanup.policy": "delete",
@@ -47,8 +49,10 @@ def wanted(settings: Settings) -> TopicShape:
 SEEN_WITHIN_S = 10.0  # by a broker, after Kafka has decided
 LOOK_EVERY_S = 0.05
 
-# A topic with another value of these would be counted wrongly; the rest is the operator's to choose.
+# A topic with another value of these would be counted wrongly, with fewer replicas lose votes that were acknowledged; the rest
+# is the operator's to choose.
 _ESSENTIAL = ("message.timestamp.type", "cleanup.policy", "unclean.leader.election.enable")
+_IN_SYNC = "min.insync.replicas"
 
 
 def differences(settings: Settings, found: TopicShape) -> list[str]:
@@ -60,15 +64,30 @@ def differences(settings: Settings, found: TopicShape) -> list[str]:
             f"it has {found.partitions} partitions, AIRTALLY_PARTITIONS is {shape.partitions}: the count is fixed when the "
             f"topic is made (votes of one voter must stay in one partition). Set AIRTALLY_PARTITIONS={found.partitions}"
         )
+    if found.replication < shape.replication:
+        lines.append(
+            f"a partition has {found.replication} replicas, AIRTALLY_REPLICATION is {shape.replication}: votes that were "
+            "acknowledged would go with their brokers. Add replicas (kafka-reassign-partitions.sh), or set "
+            f"AIRTALLY_REPLICATION={found.replication}"
+        )
     for name in _ESSENTIAL:
         value = found.config.get(name)
         if value is not None and value != shape.config[name]:
             lines.append(
-                f"{name} is {value}, it must be {shape.config[name]}: kafka-configs.sh --alter --entity-type topics "
-                f"--entity-name {topic} --add-config {name}={shape.config[name]}"
+                f"{name} is {value}, it must be {shape.config[name]}: {_altering(topic, name, shape.config[name])}"
                 + (" (and start with a new topic if records were written meanwhile)" if name != _ESSENTIAL[2] else "")
             )
+    in_sync = found.config.get(_IN_SYNC)
+    if in_sync is not None and int(in_sync) < settings.min_insync:
+        lines.append(
+            f"{_IN_SYNC} is {in_sync}, AIRTALLY_MIN_INSYNC is {settings.min_insync}: so few may have what is acknowledged. "
+            f"{_altering(topic, _IN_SYNC, shape.config[_IN_SYNC])}, or set AIRTALLY_MIN_INSYNC={in_sync}"
+        )
     return lines
+
+
+def _altering(topic: str, name: str, value: str) -> str:
+    return f"kafka-configs.sh --alter --entity-type topics --entity-name {topic} --add-config {name}={value}"
 
 
 class Topics:
@@ -108,7 +127,11 @@ class Topics:
                 await client.force_metadata_update()
 
     async def find(self) -> TopicShape | None:
-        """Look at the topic; None: there is none."""
+        """Look at the topic; None: there is none.
+
+        Raises:
+            TopicMismatchError: Kafka does not let us look at how it is configured.
+        """
         name = self._settings.topic
         with unavailable_if_down():
             if name not in await self._admin.list_topics():
@@ -117,8 +140,20 @@ class Topics:
             if description["error_code"] == UNKNOWN_TOPIC:
                 return None
             answers = await self._admin.describe_configs([ConfigResource(ConfigResourceType.TOPIC, name)])
-        config = {entry[0]: entry[1] for answer in answers for resource in answer.resources for entry in resource[4]}
-        return TopicShape(len(description["partitions"]), config)
+        resources = [resource for answer in answers for resource in answer.resources]
+        for code, *_ in resources:
+            if code:
+                raise TopicMismatchError(
+                    f"Kafka does not tell how topic {name} is configured ({for_code(code).__name__}), so nobody knows whether it "
+                    f"can be counted exactly: kafka-acls.sh --add --topic {name} --operation DescribeConfigs --allow-principal "
+                    f"User:{self._settings.kafka_user or 'ANONYMOUS'}"
+                )
+        partitions = description["partitions"]
+        return TopicShape(
+            len(partitions),
+            min(len(each["replicas"]) for each in partitions),
+            {name: value for *_, entries in resources for name, value, *_ in entries},
+        )
 
     async def check(self) -> None:
         """Make sure that the topic can be counted exactly.
