@@ -144,9 +144,9 @@ class Topics:
         for code, *_ in resources:
             if code:
                 raise TopicMismatchError(
-                    f"Kafka does not tell how topic {name} is configured ({for_code(code).__name__}), so nobody knows whether it "
-                    f"can be counted exactly: kafka-acls.sh --add --topic {name} --operation DescribeConfigs --allow-principal "
-                    f"User:{self._settings.kafka_user or 'ANONYMOUS'}"
+                    f"Kafka does not tell how topic {name} is configured ({for_code(code).__name__}), so nobody knows whether "
+                    f"it can be counted exactly: kafka-acls.sh --add --topic {name} --operation DescribeConfigs "
+                    f"--allow-principal User:{self._settings.kafka_user or 'ANONYMOUS'}"
                 )
         partitions = description["partitions"]
         return TopicShape(
