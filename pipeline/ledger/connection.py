@@ -1,5 +1,6 @@
 """How to reach Redis or a Redis Cluster, and whether it can hold a ledger."""
 
+import re
 from collections.abc import Awaitable, Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, cast
@@ -25,14 +26,17 @@ _PASSING = (
     exceptions.ReadOnlyError,
     exceptions.OutOfMemoryError,
     exceptions.ClusterDownError,
+    exceptions.ClusterError,  # a slot is on its way for longer than redis-py asks again
     exceptions.TryAgainError,
+    exceptions.AskError,  # also MovedError: in a transaction redis-py finds the slot's new place, and leaves trying to us
     exceptions.MasterDownError,
     exceptions.RedisClusterException,  # no node answers, or a slot has none
     OSError,
 )
 # uvloop says so of a write in the moment before redis-py notices that the connection has ended.
 _CLOSED = "the handler is closed"
-_PASSING_TEXTS = ("MISCONF", "LOADING", "OOM", "READONLY", "NOREPLICAS", "UNKILLABLE", "BUSY")
+# At the beginning; of what a script has called, Redis before 7 tells it within a text of its own.
+_is_passing = re.compile(r"(?:^|\s-)(?:MISCONF|LOADING|OOM|READONLY|NOREPLICAS|UNKILLABLE|BUSY)\b").search
 
 
 def connect(settings: Settings) -> Redis:
@@ -56,7 +60,8 @@ def connect(settings: Settings) -> Redis:
     scheme, _, address = settings.redis_url.partition("://")
     if scheme.endswith(CLUSTER):
         return cast("Redis", RedisCluster.from_url(f"{scheme.removesuffix(CLUSTER)}://{address}", **options))
-    return Redis.from_url(settings.redis_url, **options)
+    # After a failover behind a name a connection may still lead to the old primary: it is closed, and the next asks anew.
+    return Redis.from_url(settings.redis_url, **options, retry_on_error=[exceptions.ReadOnlyError])
 
 
 def ask(pipe: Any, command: str, key: str) -> None:
@@ -81,7 +86,7 @@ def unavailable_if_down() -> Iterator[None]:
             raise
         raise UnavailableError(f"Redis has closed the connection: {error}") from error
     except exceptions.ResponseError as error:
-        if str(error).startswith(_PASSING_TEXTS):
+        if _is_passing(str(error)):
             raise UnavailableError(f"Redis refuses for now: {error}") from error
         if "AIRTALLY" in str(error):
             raise RedisMismatchError(
