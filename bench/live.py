@@ -178,7 +178,7 @@ async def _watch(url: str, measured: Measured) -> None:
     timeout = aiohttp.ClientTimeout(total=None)
     async with aiohttp.ClientSession(timeout=timeout) as session, session.get(f"{url}/events") as answer:
         async for line in answer.content:
-            if line.startswith(b"data: "):
+            if line.startswith(b'data: {"version"'):
                 at, content = time.time(), orjson.loads(line[6:])
                 measured.events.append((at, content["as_of"] / 1000, content["next_offsets"]))
                 measured.last_total = content["total"]

@@ -71,13 +71,13 @@ class Display:
                 answers = await pipe.execute()
         return [poll_id for poll_id, there in zip(poll_ids, answers, strict=True) if not there]
 
-    async def show(self, wanted: Snapshot, series: bytes | None, now_ms: int) -> tuple[Shown, bool]:
+    async def show(self, wanted: Snapshot, series: bytes | None, least_version: int) -> tuple[Shown, bool]:
         """Show a snapshot unless what is shown is as new; give what is shown now, and whether it is this snapshot.
 
         Args:
             wanted: what to show; its version is decided here.
             series: the encoded series of complete seconds; None: as it is.
-            now_ms: the time, from which the version is made.
+            least_version: the time (ms), from which the version is made, or more.
 
         Raises:
             RedisMismatchError: something is at the poll's key that is not of this topic and format.
@@ -92,7 +92,7 @@ class Display:
             wanted.as_of,
             wanted.status,
             "" if wanted.lag is None else wanted.lag,
-            now_ms,
+            least_version,
             tail,
             *fields(wanted),
         ]

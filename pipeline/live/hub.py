@@ -20,7 +20,6 @@ WOKEN_AT_ONCE = 100  # some 10 ms of this process
 HEARTBEAT_S = 10.0
 STUCK_S = 30.0  # a connection that takes nothing for so long has nobody at its end
 
-HEARTBEAT = b": still here\n\n"
 AHEAD_MS = 10_000  # an id further ahead of ours than clocks can differ is not one of ours
 
 Send = Callable[[bytes], Awaitable[None]]
@@ -48,7 +47,7 @@ class Reader:
         self.version = last_version or 0  # the newest that it has
         self.sent_at = time.monotonic()
         self.sending = False
-        self.heartbeat_due = False
+        self.heartbeat_due = True  # what it gets first may be old
         self.closed = False
         self._woken: asyncio.Future[None] | None = None
 
@@ -79,6 +78,7 @@ class Hub:
         self.events: dict[PollId, Event] = {}
         self._readers: dict[Reader, asyncio.Task[Any] | None] = {}
         self._news = asyncio.Event()
+        self.looked_at = time.monotonic()  # when the ledgers were looked at last
         self.closed = False
 
     def __len__(self) -> int:
@@ -139,12 +139,17 @@ class Hub:
             metrics.LIVE_EVENTS.inc()
             await self._send(reader, send, event.stream)
         elif reader.heartbeat_due:
-            await self._send(reader, send, HEARTBEAT)
+            reader.heartbeat_due = False
+            await self._send(reader, send, self._heartbeat())
         else:
             await reader.wait()
 
+    def _heartbeat(self) -> bytes:
+        """Say that we are here, and for how long nobody could know anything new; no client takes it for a version."""
+        return b'event: beat\ndata: {"looked_ms_ago":%d}\n\n' % (1000 * (time.monotonic() - self.looked_at))
+
     async def _send(self, reader: Reader, send: Send, content: bytes) -> None:
-        reader.heartbeat_due, reader.sending, reader.sent_at = False, True, time.monotonic()
+        reader.sending, reader.sent_at = True, time.monotonic()
         await send(content)
         reader.sending = False
 

@@ -10,6 +10,7 @@ import structlog
 
 from pipeline import metrics
 from pipeline.domain.poll import PollId, Status
+from pipeline.domain.record import MAX_AGE_MS
 from pipeline.domain.result import merge
 from pipeline.errors import RedisMismatchError
 from pipeline.health import Health
@@ -60,33 +61,33 @@ class Merger:
     _counts: tuple[int, ...] = ()
     _checked_at: int = 0
     _turn: int = 0
+    _news: list[Shown] = field(default_factory=list)  # that nobody was told of
 
     async def begin(self) -> None:
-        """Take up what is on the display already."""
+        """Take up what is on the display already: that is no news."""
         for poll_id in await self.display.known():
             followed = _Followed()
             await self._load(poll_id, followed)
             if followed.foreign is None:
                 self.polls[poll_id] = followed
+        self._news.clear()
 
     async def look(self, now_ms: int) -> list[Shown]:
-        """Look once; give the versions that are new."""
+        """Look once; give the versions that are new since the last look that did not fail."""
+        if not 0 <= now_ms - self._checked_at < CHECK_EVERY_MS:
+            await self._check()
+            self._checked_at = now_ms
         heads = await self.ledgers.heads()
         if heads.polls != self._counts:
             for poll_id in await self.ledgers.polls():
                 self.polls.setdefault(poll_id, _Followed())
             self._counts = heads.polls
-        if not 0 <= now_ms - self._checked_at < CHECK_EVERY_MS:
-            await self._check()
-            self._checked_at = now_ms
         look = _Look(now_ms, heads, counted_to(heads.positions, self.log_end), lag(heads.positions, self.log_end))
         self._measure(look)
-        changed = []
         for poll_id in self._due(look):
-            shown = await self._refresh(poll_id, self.polls[poll_id], look)
-            if shown is not None:
-                changed.append(shown)
-        return changed
+            await self._refresh(poll_id, self.polls[poll_id], look)
+        news, self._news = self._news, []
+        return news
 
     async def _check(self) -> None:
         """Notice what the display has lost, and whether foreign keys are gone."""
@@ -100,37 +101,47 @@ class Merger:
 
     async def _load(self, poll_id: PollId, poll: _Followed) -> None:
         try:
-            poll.shown, poll.series = await self.display.load(poll_id)
-            poll.foreign = None
+            shown, poll.series = await self.display.load(poll_id)
         except RedisMismatchError as error:
             poll.foreign = str(error)
+            return
+        poll.foreign = None
+        if shown is not None:
+            self._take(poll, shown)
+
+    def _take(self, poll: _Followed, shown: Shown) -> None:
+        """Take note of what is shown of a poll, and that it is news."""
+        poll.shown = shown
+        self._news.append(shown)
 
     def _due(self, look: _Look) -> list[PollId]:
-        """Name the polls that may say something new. Final ones take turns: nothing but late votes happens to them."""
-        offsets, due, finals = look.heads.next_offsets, [], []
+        """Name the polls that may say something new. Those that are over take turns: nothing but late votes happens to them."""
+        offsets, due, over = look.heads.next_offsets, [], []
         for poll_id, poll in self.polls.items():
             shown = None if poll.shown is None else poll.shown.snapshot
             if poll.foreign is not None:
                 continue
             if shown is None or poll.lost or shown.status is ShownStatus.RECOUNTING or is_behind(offsets, shown):
                 due.append(poll_id)
-            elif _is_over(shown):
-                finals.append(poll_id)
+            elif _is_over(shown, look):
+                over.append(poll_id)
             elif poll.read_at != offsets or _is_dated(shown, look):
                 due.append(poll_id)
-        if finals:
+        if over:
             self._turn += 1
-            poll_id = finals[self._turn % len(finals)]
+            poll_id = over[self._turn % len(over)]
             if self.polls[poll_id].read_at != offsets:
                 due.append(poll_id)
         return due
 
-    async def _refresh(self, poll_id: PollId, poll: _Followed, look: _Look) -> Shown | None:
+    async def _refresh(self, poll_id: PollId, poll: _Followed, look: _Look) -> None:
         if poll.shown is None:
             await self._load(poll_id, poll)
             if poll.foreign is not None:
                 log.error("not ours", poll="/".join(poll_id), problem=poll.foreign)
-                return None
+                return
+            if poll.shown is not None:
+                return  # another instance was faster: it may have read the ledgers after these heads
         before = None if poll.shown is None else poll.shown.snapshot
         if before is not None and is_behind(look.heads.next_offsets, before):
             wanted: Snapshot | None = hold(before, look.lag)
@@ -138,8 +149,8 @@ class Merger:
         else:
             wanted, series = await self._read(poll_id, poll, before, look)
         if wanted is None or (before is not None and not poll.lost and says_the_same(wanted, before)):
-            return None
-        return await self._show(poll, before, wanted, series, look.now_ms)
+            return
+        await self._show(poll, before, wanted, series, look.now_ms)
 
     async def _read(
         self, poll_id: PollId, poll: _Followed, before: Snapshot | None, look: _Look
@@ -175,20 +186,21 @@ class Merger:
 
     async def _show(
         self, poll: _Followed, before: Snapshot | None, wanted: Snapshot, series: bytes | None, now_ms: int
-    ) -> Shown | None:
+    ) -> None:
+        # When Redis has lost what was shown, the clock alone would not do: it may have been set back since.
+        least_version = now_ms if before is None else max(now_ms, before.version + 1)
         try:
-            shown, accepted = await self.display.show(wanted, series, now_ms)
+            shown, accepted = await self.display.show(wanted, series, least_version)
         except RedisMismatchError as error:
             poll.foreign = str(error)
-            return None
+            return
         poll.lost = False
         metrics.LIVE_VERSIONS.labels("shown" if accepted else "refused").inc()
         if before is not None and shown.version <= before.version:
-            return None
-        poll.shown = shown
+            return
+        self._take(poll, shown)
         if accepted and (before is None or before.status is not wanted.status):
             log.info("status", poll=f"{wanted.show_id}/{wanted.poll_id}", status=wanted.status, version=shown.version)
-        return shown
 
     def _measure(self, look: _Look) -> None:
         metrics.LIVE_BEHIND.set(max(0, look.now_ms - look.counted_to) / 1000)
@@ -207,8 +219,11 @@ def _is_dated(shown: Snapshot, look: _Look) -> bool:
     return _times(shown, look) != Times(shown.complete_to, shown.second) or shown.lag != look.lag
 
 
-def _is_over(shown: Snapshot) -> bool:
-    return shown.phase is Status.FINAL and shown.closed_at is not None and shown.complete_to >= shown.closed_at
+def _is_over(shown: Snapshot, look: _Look) -> bool:
+    """Tell whether no vote can count any more: it is final, or whatever comes now was cast too long ago."""
+    if shown.closed_at is None or shown.complete_to < shown.closed_at:
+        return False
+    return shown.phase is Status.FINAL or look.counted_to > shown.closed_at + MAX_AGE_MS
 
 
 def _is_held(shown: Snapshot) -> bool:

@@ -1,13 +1,13 @@
 -- Show one version of a poll's result, unless what is shown is as new or newer.
 --
 -- KEYS[1] the display's hash; the channel has the same name.
--- ARGV    1 format, 2 topic, 3 next offsets ("120 98 131"), 4 complete_to, 5 second, 6 as_of, 7 status, 8 lag, 9 the time now,
+-- ARGV    1 format, 2 topic, 3 next offsets ("120 98 131"), 4 complete_to, 5 second, 6 as_of, 7 status, 8 lag, 9 the least version,
 --         10 the JSON from after its version on, then the hash's fields and values.
 -- Returns {answer, version, json}: `shown`, and its version; `same` or `stale`, and what is shown; or `foreign`.
 --
 -- Newer means: nowhere behind. A ledger only grows, so what was built from a smaller offset of any partition is older there,
 -- and must not replace what was built from a larger one. A version is the time in ms, or one more than the last version if the
--- clock says less: it grows while the key lives, and also over the loss of the key.
+-- clock says less: it grows while the key lives, and also over the loss of the key, since who shows it again asks for no less.
 
 local key = KEYS[1]
 local found = redis.call('TYPE', key)['ok']

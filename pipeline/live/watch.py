@@ -38,6 +38,7 @@ async def watch_ledgers(merger: Merger, hub: Hub, health: Health) -> None:
         took = time.monotonic() - began
         if changed:
             metrics.LIVE_LOOK_SECONDS.observe(took)
+        hub.looked_at = time.monotonic()
         health.set("start", None)
         await asyncio.sleep(max(0.0, (MERGE_EVERY_S if changed else LOOK_EVERY_S) - took))
 

@@ -70,7 +70,7 @@ class Events:
             while line := await self._answer.content.readline():
                 if line.startswith(b"id: "):
                     event_id = int(line[4:])
-                if line.startswith(b"data: "):
+                if line.startswith(b"data: ") and event_id is not None:  # a beat has no id
                     content = orjson.loads(line[6:])
                     assert content["version"] == event_id
                     return content

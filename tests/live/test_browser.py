@@ -181,6 +181,48 @@ async def test_pages_come_back_after_restarts(
     assert all("Failed to load resource" in complaint or "net::" in complaint for complaint in overlay.complaints)
 
 
+LINE = "() => document.getElementById('line').textContent.split(' since ')[0]"
+
+
+async def test_the_host_is_told_when_the_count_does_not_answer(
+    browser: Browser, system: LocalStack, go_live: GoLive, count: Count
+) -> None:
+    await count.open()
+    await count.vote("ada", 3)
+    air, _ = await go_live()
+    host = await see(browser, air, "host")
+    await host.until(VOTES, ["3", "0", "0"])
+    await host.until(LINE, "Connected")
+    redis = system.children["redis"].identity.process()
+    assert redis is not None
+    redis.suspend()
+    try:
+        await host.until(LINE, "The count does not answer")
+        later = await see(browser, air, "host")
+        await later.until(LINE, "The count does not answer")
+        await later.until(VOTES, ["3", "0", "0"])
+        await host.picture("count-away-host")
+    finally:
+        redis.resume()
+    await host.until(LINE, "Connected")
+    await later.until(LINE, "Connected")
+
+
+async def test_a_page_keeps_its_line_while_there_is_no_news(browser: Browser, go_live: GoLive, count: Count) -> None:
+    await count.open(opened_at=now_ms() - 5_000)
+    await count.close(ahead_ms=-1)
+    air, _ = await go_live()
+    host = await see(browser, air, "host")
+    await host.until(STATUS, "Voting is closed, last votes are arriving")
+    asked: list[str] = []
+    host.page.on("request", lambda request: asked.append(request.url.rsplit("/", 1)[1]))
+    await host.page.add_init_script("Math.random = () => 0")  # it waits for no longer than it must
+    await host.page.reload()
+    await asyncio.sleep(17)  # SILENCE_MS, and a look
+    assert asked.count("events") == 1
+    assert host.complaints == []
+
+
 def strays(_: int, key: bytes, value: bytes) -> list[Entry]:
     """Make of a good vote some that do not count: past the limit, of an impossible time, for nobody, before the opening."""
     new_id = value.replace(b'"vote_id":"', b'"vote_id":"%b","was":"' % str(uuid.uuid4()).encode())

@@ -10,18 +10,18 @@ from redis.asyncio import Redis
 
 from pipeline.clock import now_ms
 from pipeline.domain.poll import PollId
-from pipeline.domain.record import VotesReinstated, VotesVoided
+from pipeline.domain.record import PollClosed, PollOpened, VotesReinstated, VotesVoided
 from pipeline.domain.result import merge
-from pipeline.errors import RedisMismatchError
+from pipeline.errors import RedisMismatchError, UnavailableError
 from pipeline.health import Health
 from pipeline.ledger.reader import LedgerReader
 from pipeline.live.display import Display, Shown
 from pipeline.live.merger import Merger
-from pipeline.live.reading import LiveReader
+from pipeline.live.reading import Heads, LiveReader
 from pipeline.live.snapshot import ShownStatus
 from pipeline.settings import Settings
 
-from .counting import Count
+from .counting import OPTIONS, Count
 
 pytestmark = [pytest.mark.real, pytest.mark.timeout(30)]
 
@@ -136,7 +136,9 @@ async def test_two_instances_do_not_say_everything_twice(client: Redis, topic: S
     first = await look(one)
     second = await look(two)
     assert first is not None
-    assert second is None or second.snapshot.second > first.snapshot.second  # unless a second has passed meanwhile
+    assert second is not None
+    # What the first has shown is what the second tells its readers, unless a second has passed meanwhile.
+    assert second == first or second.snapshot.second > first.snapshot.second
     assert (await on_air(client, count.poll_id))["total"] == "5"
 
 
@@ -243,3 +245,80 @@ async def test_a_foreign_key_is_left_alone(kind: str, client: Redis, topic: Sett
     instance._checked_at = 0
     assert await look(instance) is not None
     assert "display" not in instance.health.problems
+
+
+async def test_what_another_instance_has_just_shown_is_not_held(
+    client: Redis, topic: Settings, count: Count, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await count.open()
+    instance, other = merger(client, topic), merger(client, topic)
+    heads = instance.ledgers.heads
+
+    async def heads_and_then_a_vote() -> Heads:
+        found = await heads()
+        await count.vote("ada", 3)
+        await look(other)
+        return found
+
+    monkeypatch.setattr(instance.ledgers, "heads", heads_and_then_a_vote)
+    (shown,) = await instance.look(now_ms())
+    assert (shown.snapshot.total, shown.snapshot.status) == (3, ShownStatus.OPEN)
+    assert (await on_air(client, count.poll_id))["status"] == "open"
+
+
+async def test_what_was_shown_before_a_look_failed_is_told_all_the_same(
+    client: Redis, topic: Settings, count: Count, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await count.open()
+    instance = merger(client, topic)
+    show, calls = instance.display.show, iter(range(10))
+
+    async def fail_once(*arguments: Any) -> tuple[Shown, bool]:
+        if next(calls) == 1:
+            raise UnavailableError("the connection has ended")
+        return await show(*arguments)
+
+    first, count.poll_id = count.poll_id, PollId(count.poll_id.show_id, "other")
+    await count.mark(PollOpened(*count.poll_id, now_ms(), OPTIONS))
+    monkeypatch.setattr(instance.display, "show", fail_once)
+    with pytest.raises(UnavailableError):
+        await instance.look(now_ms())
+    assert {each.snapshot.id for each in await instance.look(now_ms())} == {first, count.poll_id}
+
+
+async def test_versions_grow_also_when_the_display_is_lost_and_the_clock_set_back(
+    client: Redis, topic: Settings, count: Count
+) -> None:
+    await count.open()
+    instance = merger(client, topic)
+    (before,) = await instance.look(now_ms())
+    await client.delete("live:{}:{}".format(*count.poll_id))
+    (after,) = await instance.look(now_ms() - 60_000)
+    assert after.version > before.version
+    assert int((await on_air(client, count.poll_id))["version"]) == after.version
+
+
+async def test_polls_that_nobody_finalised_cost_no_more_than_final_ones(
+    client: Redis, topic: Settings, count: Count, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    count.at = now_ms() - 200_000
+    await count.open(opened_at=count.at)
+    names = [count.poll_id, *(PollId(count.poll_id.show_id, f"rehearsal-{number}") for number in range(4))]
+    for name in names:
+        count.poll_id = name
+        await count.mark(PollOpened(*name, count.at, OPTIONS))
+        await count.mark(PollClosed(*name, count.at + 10_000))
+    instance = merger(client, topic)
+    await look(instance)
+    reads: list[PollId] = []
+    read = instance.ledgers.read
+
+    async def counted(poll_id: PollId, *arguments: Any) -> Any:
+        reads.append(poll_id)
+        return await read(poll_id, *arguments)
+
+    monkeypatch.setattr(instance.ledgers, "read", counted)
+    for _ in range(len(names)):
+        await count.add(1, [(now_ms(), b"x", b"not a vote")])  # offsets move
+        await instance.look(now_ms())
+    assert sorted(reads) == sorted(names)  # one at a time, and each has its turn

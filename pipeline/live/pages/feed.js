@@ -1,7 +1,8 @@
 // Follows one poll for ever. Reconnects in silence, and never goes back to an older version.
 
 const RETRY_MS = 1000;
-const SILENCE_MS = 15000; // a poll that is not final has news every second
+const SILENCE_MS = 15000; // on a line that stands something comes every 10 s
+const HELD_MS = 3000; // since the last look at the count: Redis is away, and what is shown is held
 const AHEAD_MS = 10000; // a version so far behind ours comes from a system that was set up anew
 
 // Colours of options that bring none: easy to tell apart, also for the colour-blind, on dark and on light.
@@ -21,11 +22,12 @@ export function nameOf(option) {
   return option.label || option.id;
 }
 
-// Calls onSnapshot with each newer snapshot, and onConnected with whether the line stands.
-export function follow(url, onSnapshot, onConnected) {
+// Calls onSnapshot with each newer snapshot, and onLine with whether the line stands, and since when the count says nothing any more
+// (an instant; null: it does).
+export function follow(url, onSnapshot, onLine) {
+  const silence = SILENCE_MS * (1 + Math.random()); // not all pages at the same moment
   let source = null;
   let version = 0;
-  let status = "";
   let heardAt = Date.now();
 
   function take(event) {
@@ -35,19 +37,26 @@ export function follow(url, onSnapshot, onConnected) {
       return;
     }
     version = snapshot.version;
-    status = snapshot.status;
+    onLine(true, null);
     onSnapshot(snapshot);
+  }
+
+  function takeBeat(event) {
+    heardAt = Date.now();
+    const ago = JSON.parse(event.data).looked_ms_ago;
+    onLine(true, ago > HELD_MS ? heardAt - ago : null);
   }
 
   function connect() {
     source = new EventSource(url + "/events");
     source.onmessage = take;
+    source.addEventListener("beat", takeBeat);
     source.onopen = () => {
       heardAt = Date.now();
-      onConnected(true);
+      onLine(true, null);
     };
     source.onerror = () => {
-      onConnected(false);
+      onLine(false, null);
       if (source.readyState === EventSource.CLOSED) {
         setTimeout(connect, RETRY_MS * (1 + Math.random())); // not all pages at the same moment
       }
@@ -55,11 +64,10 @@ export function follow(url, onSnapshot, onConnected) {
   }
 
   setInterval(() => {
-    const waiting = source.readyState === EventSource.OPEN && status !== "final";
-    if (waiting && Date.now() - heardAt > SILENCE_MS) {
+    if (source.readyState === EventSource.OPEN && Date.now() - heardAt > silence) {
       heardAt = Date.now();
       source.close();
-      onConnected(false);
+      onLine(false, null);
       connect();
     }
   }, RETRY_MS);

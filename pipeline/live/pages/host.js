@@ -168,11 +168,12 @@ async function showPace() {
   }
 }
 
-function showLine(stands) {
-  connected = stands;
+function showLine(stands, heldSince) {
+  connected = stands && heldSince === null;
   const since = shown === null ? "" : ", numbers of " + clock.format(shown.as_of);
-  put("line", stands ? "Connected" : "Connection lost, trying again" + since);
-  byId("line").classList.toggle("away", !stands);
+  const held = heldSince === null ? "Connected" : "The count does not answer since " + clock.format(heldSince) + since;
+  put("line", stands ? held : "Connection lost, trying again" + since);
+  byId("line").classList.toggle("away", !connected);
 }
 
 put("name", poll.show + " / " + poll.poll);
