@@ -8,8 +8,11 @@ from structlog.typing import Processor
 
 from pipeline.settings import Settings
 
-# Libraries that narrate at INFO what only their own developers need.
-_QUIET = ("faust", "mode", "aiokafka", "kafka", "clickhouse_connect", "asyncio", "aiohttp", "pipeline.log.transport")
+# Libraries that narrate at INFO what only their own developers need; websockets, at DEBUG, who has voted.
+_QUIET = (
+    *("faust", "mode", "aiokafka", "kafka", "clickhouse_connect", "asyncio", "aiohttp", "websockets"),
+    "pipeline.log.transport",
+)
 
 
 def configure(settings: Settings, service: str) -> None:

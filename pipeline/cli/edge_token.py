@@ -1,12 +1,14 @@
 """`airtally edge-token`: access for edges in front."""
 
 import time
+import uuid
 from typing import Annotated, Any
 
 import typer
+from redis.asyncio import Redis
 
 from pipeline.cli.context import Json, command, console, print_json, settings
-from pipeline.edge.tokens import REVOKED_KEY, Tokens
+from pipeline.edge.tokens import MARK, REVOKED_KEY, Tokens
 from pipeline.ledger.connection import connect, unavailable_if_down
 
 app = typer.Typer(no_args_is_help=True, help="Access tokens of edges in front of `airtally edge`.")
@@ -47,7 +49,15 @@ async def revoke(
     try:
         with unavailable_if_down():
             await (client.srem(REVOKED_KEY, name) if undo else client.sadd(REVOKED_KEY, name))
-            revoked: Any = await client.smembers(REVOKED_KEY)
+            revoked = await _members(client)
+            if not any(each.startswith(MARK) for each in revoked):
+                await client.sadd(REVOKED_KEY, f"{MARK}{uuid.uuid4()}")
     finally:
         await client.aclose()
-    console.print(f"revoked: {b', '.join(sorted(revoked)).decode() or 'nothing'}", highlight=False)
+    named = ", ".join(sorted(each for each in revoked if not each.startswith(MARK)))
+    console.print(f"revoked: {named or 'nothing'}", highlight=False)
+
+
+async def _members(client: Redis) -> set[str]:
+    found: Any = await client.smembers(REVOKED_KEY)
+    return {name.decode() for name in found}

@@ -134,10 +134,10 @@ class HttpConnection(asyncio.Protocol):
         self._request = Request(self._address)
         if self._is_read:
             return
+        is_read_again, self._is_receiving, self._in_head = self._is_receiving, True, True
         self._body = []
         self._header_bytes = self._body_bytes = self._most_body = 0
-        self._is_receiving = self._in_head = True
-        if self._serving is None and not self._queue:
+        if self._serving is None and not (self._queue or is_read_again):
             self._site.busy(self)
             self._expire_in(self._site.request_s)
 
@@ -150,7 +150,7 @@ class HttpConnection(asyncio.Protocol):
         self._header_bytes += len(name) + len(value) + HEADER_COST
         name = name.lower()
         if name in WANTED:
-            headers = self._request.headers
+            headers, value = self._request.headers, value.strip(b" \t")
             headers[name] = value if name not in headers else headers[name] + b", " + value
 
     def on_headers_complete(self) -> None:
@@ -160,9 +160,13 @@ class HttpConnection(asyncio.Protocol):
         request = self._request
         self._in_head = False
         request.method = self._parser.get_method().decode("latin-1")
-        request.keep_alive = self._parser.should_keep_alive()
+        version = self._parser.get_http_version
+        # Of HTTP/1.0 a connection would go on only if the answer said so: it ends.
+        request.keep_alive = self._parser.should_keep_alive() and (
+            b"connection" not in request.headers or version() != "1.0"
+        )
         try:
-            check_head(request, self._header_bytes, self._parser.get_http_version)
+            check_head(request, self._header_bytes, version)
         except ProblemError as problem:
             self._refuse_rest(problem)
             return
@@ -289,9 +293,12 @@ class HttpConnection(asyncio.Protocol):
         request = self._request
         if self._is_read:
             return
-        if not is_for_a_socket(request):  # httptools has not read its body: it does, without the upgrade
+        version = self._parser.get_http_version()
+        if version == "1.0" or not is_for_a_socket(
+            request
+        ):  # httptools has not read its body: it does, without the upgrade
             self._parser, self._received = httptools.HttpRequestParser(self), 0
-            self.data_received(without_upgrade(request) + rest)
+            self.data_received(without_upgrade(request, version) + rest)
             return
         if self._serving is not None or self._queue:
             self._refuse_rest(_too_early())

@@ -1,6 +1,6 @@
 """What a request's head must be, whatever it is for (RFC 9112), and which of its headers somebody asks for."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection
 from http import HTTPStatus
 
 from pipeline.edge.messages import Request
@@ -62,24 +62,23 @@ def _take_host_from_target(request: Request) -> None:
 def is_for_a_socket(request: Request) -> bool:
     """Tell whether a request that asks for an upgrade asks for a WebSocket (RFC 6455, 4.2.1): with a body it does not."""
     protocols = request.header(b"upgrade").lower().split(",")
-    is_whole = request.headers.keys().isdisjoint((b"content-length", b"transfer-encoding"))
-    return request.method == "GET" and is_whole and "websocket" in (each.strip() for each in protocols)
+    has_body = b"transfer-encoding" in request.headers or int(request.headers.get(b"content-length", b"0")) > 0
+    return request.method == "GET" and not has_body and "websocket" in (each.strip() for each in protocols)
 
 
 def handshake(request: Request) -> bytes:
     """Write a request for a WebSocket again, for a parser of its own."""
-    return _written(request, request.headers)
+    return _written(request, "1.1", _OF_BODIES)
 
 
-def without_upgrade(request: Request) -> bytes:
+def without_upgrade(request: Request, version: str) -> bytes:
     """Write a request again, without the upgrade that it asks for."""
-    headers = {name: value for name, value in request.headers.items() if name not in _OF_UPGRADES}
-    return _written(request, headers if request.keep_alive else {**headers, b"connection": b"close"})
+    return _written(request, version, _OF_UPGRADES, b"" if request.keep_alive else b"connection: close\r\n")
 
 
-def _written(request: Request, headers: Mapping[bytes, bytes]) -> bytes:
-    lines = b"".join(b"%b: %b\r\n" % each for each in headers.items())
-    return b"%b %b HTTP/1.1\r\n%b\r\n" % (request.method.encode(), request.path.encode("latin-1"), lines)
+def _written(request: Request, version: str, without: Collection[bytes], more: bytes = b"") -> bytes:
+    lines = b"".join(b"%b: %b\r\n" % each for each in request.headers.items() if each[0] not in without)
+    return b"%b%b%b\r\n" % (f"{request.method} {request.path} HTTP/{version}\r\n".encode("latin-1"), lines, more)
 
 
 def too_large_head() -> ProblemError:

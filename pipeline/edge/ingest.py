@@ -13,7 +13,7 @@ import msgspec
 
 from pipeline.clock import now_ms
 from pipeline.domain.poll import PollId
-from pipeline.domain.record import Vote
+from pipeline.domain.record import MAX_AGE_MS, Vote
 from pipeline.edge.ballots import MAX_BALLOTS, ForwardedBallot, read_forwarded, read_posted, why_implausible
 from pipeline.edge.buckets import Buckets
 from pipeline.edge.polls import Polls
@@ -86,7 +86,7 @@ class Ingest:
             raise _too_fast("this voter", wait_s)
 
         def settled(error: PublishError | None) -> None:
-            if error is None:
+            if error is None and now_ms() - cast_at <= MAX_AGE_MS:  # else it may have come too late to count
                 self._acknowledged.put(_identity(vote), True)
             answer(self._outcome(error, 1))
 

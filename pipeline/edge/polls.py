@@ -122,7 +122,7 @@ class Watch:
                     pipe.hget(keys.head, "next_offset")
                 revoked, *answers = await pipe.execute()
         seen, next_offsets = answers[0::2], answers[1::2]
-        self._tokens.revoked = frozenset(name.decode() for name in revoked)
+        self._tokens.refuse({name.decode() for name in revoked})
         names = self._polls.unfinished()
         if tuple(seen) != self._seen:
             names = await self._ledgers.polls()

@@ -54,11 +54,9 @@ class Results:
         self._watching[name].discard(socket)
         if not self._watching[name]:
             del self._watching[name]
-            self._newest.pop(name, None)
-            self._versions.pop(name, None)
 
     def catch_up(self, poll_id: PollId, socket: "VoterSocket") -> None:
-        """Show the newest result, if it is watched and there is one."""
+        """Show the newest result, if it is watched and there is one: also to who comes again before it is let go of."""
         name = channel(poll_id)
         newest = self._newest.get(name)
         if newest is not None and socket in self._watching.get(name, ()):
@@ -79,7 +77,7 @@ class Results:
                 await asyncio.sleep(AGAIN_S)
 
     async def _read(self, pubsub: PubSub) -> None:
-        subscribed: set[str] = set()
+        subscribed = self._newest.keys() - self._watching.keys()  # before, and let go of now
         while True:
             wanted = set(self._watching)
             for name in wanted - subscribed:
@@ -88,6 +86,8 @@ class Results:
                 if last is not None:
                     await self._show(name, last)
             for name in subscribed - wanted:
+                self._newest.pop(name, None)
+                self._versions.pop(name, None)
                 await pubsub.unsubscribe(name)
             subscribed = wanted
             if not subscribed:

@@ -79,7 +79,9 @@ class Site:
         socket = VoterSocket(self, transport, poll_id, request)
         self._connections.add(socket)
         transport.set_protocol(socket)
-        socket.data_received(handshake(request) + rest)
+        socket.data_received(handshake(request))
+        if rest:  # not with it: websockets would read frames before it has answered
+            socket.data_received(rest)
 
     async def sweep(self) -> None:
         """End, for ever, what has waited too long."""

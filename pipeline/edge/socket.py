@@ -20,7 +20,6 @@ from websockets.server import ServerProtocol
 
 from pipeline.domain.poll import PollId
 from pipeline.edge.door import MAX_POSTED
-from pipeline.edge.ingest import Answer
 from pipeline.edge.messages import Request, text_frame, unanswered
 from pipeline.web.problems import ProblemError, again_later
 
@@ -48,6 +47,19 @@ class _Identified(msgspec.Struct):
 _decode_id = msgspec.json.Decoder(_Identified).decode
 
 
+class _Sent:
+    """A vote as it came; called with what became of it. A closure that knows itself would be a cycle that nobody frees."""
+
+    __slots__ = ("_socket", "text", "until", "vote_id")
+
+    def __init__(self, socket: "VoterSocket", text: bytes, until: float) -> None:
+        self._socket, self.text, self.until = socket, text, until
+        self.vote_id = _id_in(text)
+
+    def __call__(self, problem: ProblemError | None) -> None:
+        self._socket.answer(self, problem)
+
+
 class VoterSocket(asyncio.Protocol):
     """One connection."""
 
@@ -62,8 +74,7 @@ class VoterSocket(asyncio.Protocol):
         self._address = request.address
         self._wants_result = "result=1" in request.query.split("&")
         self._protocol = ServerProtocol(max_size=MAX_POSTED)
-        # By who is told: the vote's id, and until when it may wait (s, monotonic). The oldest come first.
-        self._unanswered: dict[object, tuple[str | None, float]] = {}
+        self._unanswered: dict[_Sent, None] = {}  # the oldest come first
         self._is_slow = self._is_pinged = self._closing = False
         self._text = b""  # of a message that has not come whole
         self._sent = b""  # the newest result that it has
@@ -91,7 +102,9 @@ class VoterSocket(asyncio.Protocol):
         self._site.sockets -= 1
         self._site.closed(self)
         self._site.results.leave(self._poll_id, self)
-        self._protocol.parser.close()  # a cycle: a crowd's connections would wait for the garbage collector
+        # Cycles: a crowd's connections would wait for the garbage collector.
+        self._protocol.parser.close()
+        self._unanswered.clear()
 
     def pause_writing(self) -> None:
         """Let it take what it has before there is more."""
@@ -152,33 +165,34 @@ class VoterSocket(asyncio.Protocol):
                     self._take(text)
 
     def _take(self, text: bytes) -> None:
-        def answer(problem: ProblemError | None) -> None:
-            if self._unanswered.pop(answer, None) is not None:  # else it is too late: that was told already
-                self._say(_told(vote_id, problem, self._path()))
-
-        vote_id = _id_in(text)
-        self._unanswered[answer] = vote_id, time.monotonic() + self._site.answer_s
+        sent = _Sent(self, text, time.monotonic() + self._site.answer_s)
+        self._unanswered[sent] = None
         if self._site.is_draining:
-            self.refuse((text, answer), _leaving())
+            self.refuse(sent, _leaving())
         elif len(self._unanswered) > MOST_IN_FLIGHT:
-            self.refuse((text, answer), _impatient())
+            self.refuse(sent, _impatient())
         else:
-            self._site.line.join(self, (text, answer), votes=1, size=len(text))
+            self._site.line.join(self, sent, votes=1, size=len(text))
 
-    def serve(self, request: tuple[bytes, Answer]) -> None:
+    def serve(self, request: _Sent) -> None:
         """Take a vote when it is its turn."""
-        text, answer = request
-        if self._closing or self._transport.is_closing() or answer not in self._unanswered:
+        if self._closing or self._transport.is_closing() or request not in self._unanswered:
             return  # what is not answered is not taken
         try:
-            self._site.door.ingest.take_one(self._poll_id, text, self._address, answer)
+            self._site.door.ingest.take_one(self._poll_id, request.text, self._address, request)
         except ProblemError as problem:
             self.refuse(request, problem)
 
-    def refuse(self, request: tuple[bytes, Answer], problem: ProblemError) -> None:
+    def refuse(self, request: _Sent, problem: ProblemError) -> None:
         """Tell that a vote is not taken."""
         self._site.door.ingest.refused(problem)
-        request[1](problem)
+        self.answer(request, problem)
+
+    def answer(self, request: _Sent, problem: ProblemError | None) -> None:
+        """Tell what became of a vote; None: Kafka has it."""
+        if request in self._unanswered:  # else it is too late: that was told already
+            del self._unanswered[request]
+            self._say(_told(request.vote_id, problem, self._path()))
 
     def abort(self) -> None:
         """End at once."""
@@ -187,19 +201,16 @@ class VoterSocket(asyncio.Protocol):
     def _answer_overdue(self, now: float) -> None:
         """Tell that Kafka has not acknowledged: a viewer is not to wait as long as Kafka is away."""
         while self._unanswered:
-            vote, (vote_id, until) = next(iter(self._unanswered.items()))
-            if now < until:
+            oldest = next(iter(self._unanswered))
+            if now < oldest.until:
                 return
-            del self._unanswered[vote]
-            problem = unanswered()
-            self._site.door.ingest.refused(problem)
-            self._say(_told(vote_id, problem, self._path()))
+            self.refuse(oldest, unanswered())
 
     def _wait(self) -> None:
         """Say until when nothing needs to be done."""
         if not self._closing:
-            _, first = next(iter(self._unanswered.values()), (None, self._quiet_until))
-            self.deadline = min(first, self._quiet_until)
+            oldest = next(iter(self._unanswered), None)
+            self.deadline = self._quiet_until if oldest is None else min(oldest.until, self._quiet_until)
 
     def _path(self) -> str:
         return "/v1/shows/{}/polls/{}/socket".format(*self._poll_id)

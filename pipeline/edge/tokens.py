@@ -1,7 +1,8 @@
 """Access tokens of edges in front: JSON Web Tokens (RFC 7519, HS256), one per edge, revocable, two keys while one is replaced.
 
 The first key signs, all of them verify. To replace a key: put the new one first, mint new tokens, hand them out, and drop
-the old key. A token is revoked by its own id (`jti`) or with all others of its edge, in a set that edges look at.
+the old key. A token is revoked by its own id (`jti`) or with all others of its edge, in a set that edges look at. A running
+edge does not let it in again when Redis has lost the set.
 """
 
 import time
@@ -24,6 +25,7 @@ _ALGORITHM = "HS256"
 _REMEMBERED = 1000  # tokens whose signature was verified
 
 REVOKED_KEY = "airtally:edge:revoked"  # a set in Redis: edges and token ids
+MARK = "-"  # begins one member, which is no id and stays: with another mark, or none, it is not the set that it was
 
 
 @dataclass(frozen=True)
@@ -42,7 +44,9 @@ class Tokens:
         """Choose the keys, by their names; the first signs."""
         self._keys = keys
         self._verified: dict[str, Grant] = {}
-        self.revoked: Collection[str] = frozenset()
+        self._revoked: frozenset[str] = frozenset()
+        self._lost = self._revoked  # of them, those of a set that is gone
+        self._mark = ""
 
     @classmethod
     def from_settings(cls, settings: Settings) -> "Tokens":
@@ -61,6 +65,13 @@ class Tokens:
                 )
             keys[name] = key
         return cls(keys)
+
+    def refuse(self, found: Collection[str]) -> None:
+        """Take note of what the set holds; what one held that was lost since goes on."""
+        mark = next((name for name in found if name.startswith(MARK)), "")
+        if mark != self._mark:
+            self._mark, self._lost = mark, self._revoked
+        self._revoked = self._lost.union(found)
 
     def mint(self, edge_id: str, days: float) -> tuple[str, Grant]:
         """Make a token for an edge.
@@ -92,7 +103,7 @@ class Tokens:
             self._verified[token] = grant
         if grant.expires_at <= time.time():
             raise _refused("the token has expired")
-        if grant.edge_id in self.revoked or grant.token_id in self.revoked:
+        if grant.edge_id in self._revoked or grant.token_id in self._revoked:
             raise _refused("the token was revoked")
         return grant
 

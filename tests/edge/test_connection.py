@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import gc
+import logging
 import re
 import socket
 import time
@@ -14,6 +15,7 @@ from email.utils import parsedate_to_datetime
 import pytest
 from redis.asyncio import Redis
 
+from pipeline import logs
 from pipeline.edge.connection import MOST_QUEUED, HttpConnection
 from pipeline.edge.door import Door
 from pipeline.edge.ingest import Ingest
@@ -22,7 +24,7 @@ from pipeline.edge.polls import Polls
 from pipeline.edge.publisher import VotePublisher
 from pipeline.edge.results import Results
 from pipeline.edge.site import Site
-from pipeline.edge.socket import MOST_FRAMES
+from pipeline.edge.socket import MOST_FRAMES, VoterSocket
 from pipeline.edge.tokens import Tokens
 from pipeline.settings import Settings
 from pipeline.web.problems import ProblemError
@@ -36,6 +38,7 @@ UPGRADE = (
     b"GET /v1/shows/gala/polls/best/socket HTTP/1.1\r\nHost: edge\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"
     b"Sec-WebSocket-Key: MDEyMzQ1Njc4OWFiY2RlZg==\r\nSec-WebSocket-Version: 13\r\n\r\n"
 )
+CLOSE = b"\x88\x80\0\0\0\0"
 CONNECTIONS = 100
 
 
@@ -218,6 +221,86 @@ async def test_an_upgrade_to_what_the_edge_does_not_speak_is_ignored(edge: Edge)
 async def test_a_socket_has_no_body(edge: Edge) -> None:
     for body in (b"Content-Length: 2\r\n\r\n{}", b"Transfer-Encoding: chunked\r\n\r\n2\r\n{}\r\n0\r\n\r\n"):
         assert statuses(await edge.ask(UPGRADE[:-2] + body)) == [413]
+    for length in (b"0", b"00"):
+        answered = await edge.ask(UPGRADE[:-2] + b"Content-Length: %b\r\n\r\n" % length, CLOSE)
+        assert statuses(answered) == [101]
+
+
+@pytest.mark.parametrize("early", [b"\x89\x80\0\0\0\0", b"\x81\x01a", b""], ids=["ping", "unmasked", "close"])
+async def test_who_does_not_wait_for_the_handshake_is_answered_all_the_same(edge: Edge, early: bytes) -> None:
+    assert (await edge.ask(UPGRADE + early + CLOSE)).startswith(b"HTTP/1.1 101 ")
+    bad = UPGRADE.replace(b"MDEyMzQ1Njc4OWFiY2RlZg==", b"MDEy")
+    assert statuses(await edge.ask(bad + early + CLOSE)) == [400]
+
+
+async def test_a_head_that_is_read_twice_has_no_more_time(edge: Edge) -> None:
+    began = time.monotonic()
+    head = POST + b"Connection: Upgrade\r\nUpgrade: h2c\r\nContent-Length: 2\r\n\r\n"
+    reader, writer = await asyncio.open_connection("127.0.0.1", edge.port)
+    writer.write(head[:10])
+    await asyncio.sleep(0.9 * REQUEST_S)
+    (connection,) = edge.site._connections
+    before = connection.deadline
+    writer.write(head[10:])
+    await asyncio.sleep(0.05)
+    assert connection.deadline == before < began + REQUEST_S + 0.1
+    assert statuses(await asyncio.wait_for(reader.read(), 5)) == [408]
+    await close(writer)
+
+
+async def test_http_1_0_is_answered_and_closed(edge: Edge) -> None:
+    get = b"GET /openapi.json HTTP/1.0\r\n"
+    for more in (b"", b"Connection: keep-alive\r\n", b"Connection: Upgrade, keep-alive\r\nUpgrade: h2c\r\n"):
+        answered = await edge.ask(get + more + b"\r\n")
+        assert statuses(answered) == [200]
+        assert b"\r\nConnection: close\r\n" in answered
+    socket_too = UPGRADE.replace(b"HTTP/1.1", b"HTTP/1.0")
+    assert statuses(await edge.ask(socket_too)) == [426]
+
+
+async def test_a_blank_behind_a_header_is_not_of_it(edge: Edge) -> None:
+    for more, body in (
+        (b"Transfer-Encoding: chunked \r\n", b"2\r\n{}\r\n0\r\n\r\n"),
+        (b"Content-Encoding: identity\t\r\nContent-Length: 2\r\n", b"{}"),
+    ):
+        assert statuses(await edge.ask(POST + more + b"\r\n" + body, eof=True)) == [422]
+    expecting = b"Expect: 100-continue \r\nContent-Length: 2\r\n\r\n"
+    assert statuses(await edge.ask(POST + expecting, b"{}", eof=True)) == [100, 422]
+
+
+@pytest.mark.usefixtures("without_collector")
+async def test_a_socket_that_ends_while_its_vote_waits_does_not_wait_for_the_garbage_collector() -> None:
+    async with running(edge_wait_s=0.5) as edge:
+        edge.site.line.join(crowd := Crowd(), None, votes=10**9, size=1)
+        before = sum(isinstance(each, VoterSocket) for each in gc.get_objects())
+        await edge.ask(UPGRADE, b"\x81\x82\0\0\0\0{}", CLOSE)
+        assert await gone(edge, 5)
+        assert crowd.told == []  # so the vote was still waiting
+        await asyncio.sleep(1)
+        assert len(crowd.told) == 1
+        assert sum(isinstance(each, VoterSocket) for each in gc.get_objects()) == before
+
+
+@pytest.mark.parametrize("level", ["INFO", "DEBUG"])
+async def test_the_log_has_neither_voters_nor_tokens(
+    edge: Edge, level: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    root = logging.getLogger()
+    handlers, before = root.handlers[:], root.level
+    logs.configure(Settings.model_validate({"log_level": level, "log_format": "json"}), "edge")
+    try:
+        vote = b'{"vote_id":"x","voter":"account 4711"}'
+        frame = bytes([0x81, 0x80 | len(vote)]) + b"\0\0\0\0" + vote
+        await edge.ask(UPGRADE.replace(b"Host: edge", b"Host: edge\r\nAuthorization: Bearer tok"), frame, CLOSE)
+        logging.getLogger("pipeline").warning("the control")
+    finally:
+        root.handlers[:] = handlers
+        root.setLevel(before)
+    said = capsys.readouterr().err
+    assert "the control" in said
+    assert "4711" not in said
+    assert "tok" not in said
+    assert "connection open" not in said
 
 
 async def test_of_two_things_that_are_wrong_the_first_is_told(edge: Edge) -> None:

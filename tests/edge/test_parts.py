@@ -17,8 +17,10 @@ from pipeline.edge.buckets import Buckets
 from pipeline.edge.door import network_of
 from pipeline.edge.pseudonym import Pseudonyms
 from pipeline.edge.recent import Recent
+from pipeline.edge.tokens import Tokens
 from pipeline.errors import SettingError
 from pipeline.settings import Settings
+from pipeline.web.problems import ProblemError
 
 from .viewers import SECRET
 
@@ -181,3 +183,22 @@ def problem_with(ballot: dict[str, str]) -> str | None:
 def test_what_is_no_address_is_no_proxy(proxies: str) -> None:
     with pytest.raises(ValidationError, match="networks are not taken"):
         Settings(edge_proxies=proxies)
+
+
+def test_what_was_revoked_stays_so_when_the_set_is_lost() -> None:
+    tokens = Tokens({"new": "0123456789abcdef0123456789abcdef"})
+    token, grant = tokens.mint("cdn-1", 1)
+    for found, is_refused in (
+        ({"-1", "cdn-1"}, True),
+        ({"-1"}, False),  # undone
+        ({"-1", grant.token_id}, True),
+        (set[str](), True),  # lost
+        ({"-2", "cdn-2"}, True),
+        ({"-2"}, True),
+    ):
+        tokens.refuse(found)
+        if is_refused:
+            with pytest.raises(ProblemError, match="revoked"):
+                tokens.verify(token)
+        else:
+            assert tokens.verify(token) == grant

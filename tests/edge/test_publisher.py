@@ -1,6 +1,7 @@
 """The publisher library on real Kafka: what it acknowledges is there, once, as it must be; what it refuses is not."""
 
 import asyncio
+import contextlib
 import os
 import signal
 import uuid
@@ -8,13 +9,19 @@ from collections.abc import Iterator
 from typing import Any
 
 import confluent_kafka
+import msgspec
+import orjson
 import pytest
 from tenacity import retry, retry_if_exception_type, stop_after_delay, wait_fixed
 
 from pipeline.clock import now_ms
-from pipeline.domain.record import Vote, decode
+from pipeline.domain.poll import Poll
+from pipeline.domain.record import Option, PollOpened, Vote, decode
 from pipeline.edge import BackpressureError, Ballot, BallotError, PublishError, VotePublisher
+from pipeline.edge import ingest as ingest_module
 from pipeline.edge import publisher as module
+from pipeline.edge.ingest import Ingest
+from pipeline.edge.polls import Polls
 from pipeline.errors import TopicMismatchError
 from pipeline.local.stack import LocalStack, Part
 from pipeline.log.lanes import Lanes
@@ -22,6 +29,7 @@ from pipeline.log.offsets import LogOffsets
 from pipeline.log.publisher import partition_of
 from pipeline.log.topics import open_topics
 from pipeline.settings import Settings
+from pipeline.web.problems import ProblemError
 from tests.workers import eventually
 
 from .viewers import EDGE
@@ -95,6 +103,28 @@ async def test_a_vote_that_would_be_too_old_for_the_log_is_not_published(ready: 
                 await publisher.publish(ballot(cast_at=cast_at))
         good = await publisher.publish(ballot(cast_at=now_ms() - 29_000))
     assert [vote for _, _, vote in log_of(ready)] == [good]
+
+
+@pytest.mark.parametrize("is_late", [False, True])
+async def test_a_retry_after_the_close_is_acknowledged_only_if_the_first_could_count(
+    ready: Settings, monkeypatch: pytest.MonkeyPatch, is_late: bool
+) -> None:
+    opened = PollOpened("gala", "best", now_ms(), (Option("ada"), Option("bo")))
+    poll, polls = Poll(opened, frozenset({"ada", "bo"})), Polls()
+    polls.learn(poll)
+    body = orjson.dumps({"vote_id": str(uuid.uuid4()), "option_id": "ada", "voter": "account 4711"})
+    answers: asyncio.Queue[ProblemError | None] = asyncio.Queue()
+    async with VotePublisher(ready) as publisher:
+        ingest = Ingest(publisher, polls, ready)
+        if is_late:
+            monkeypatch.setattr(ingest_module, "MAX_AGE_MS", -1)  # as if it had taken longer than a vote may be old
+        ingest.take_one(poll.id, body, "198.51.100.4", answers.put_nowait)
+        assert await asyncio.wait_for(answers.get(), 20) is None
+        polls.learn(msgspec.structs.replace(poll, closed_at=now_ms()))
+        with pytest.raises(ProblemError, match="is closed") if is_late else contextlib.nullcontext():
+            ingest.take_one(poll.id, body, "198.51.100.4", answers.put_nowait)
+            assert await asyncio.wait_for(answers.get(), 20) is None
+    assert len(log_of(ready)) == 1
 
 
 async def test_a_topic_of_other_partitions_is_refused(ready: Settings) -> None:

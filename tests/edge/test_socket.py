@@ -212,3 +212,40 @@ async def test_a_redis_that_lets_nobody_subscribe_costs_results_and_nothing_else
     await admin.execute_command("ACL", "DELUSER", "mute")
     await muted.aclose()
     await admin.aclose()
+
+
+class Viewer:
+    """Who is shown results."""
+
+    def __init__(self) -> None:
+        self.shown: list[bytes] = []
+
+    def show(self, result: bytes) -> None:
+        self.shown.append(result)
+
+    async def until_shown(self) -> None:
+        async with asyncio.timeout(WAIT_S):
+            while not self.shown:  # noqa: ASYNC110
+                await asyncio.sleep(0.01)
+
+
+async def test_the_only_viewer_of_a_finished_poll_may_come_again(edge_settings: Settings) -> None:
+    client, poll_id = connect(edge_settings), PollId("gala", "long-over")
+    await client.hset(live_key(poll_id), "json", '{"version":7}')
+    results, first, again, later = Results(client), Viewer(), Viewer(), Viewer()
+    reading = asyncio.create_task(results.run())
+    results.join(poll_id, first)  # type: ignore[arg-type]
+    await first.until_shown()
+    results.leave(poll_id, first)  # type: ignore[arg-type]
+    results.join(poll_id, again)  # type: ignore[arg-type]
+    assert again.shown == first.shown
+    results.leave(poll_id, again)  # type: ignore[arg-type]
+    async with asyncio.timeout(WAIT_S):
+        while results._newest:  # noqa: ASYNC110  # nobody watches: it is let go of
+            await asyncio.sleep(0.01)
+    results.join(poll_id, later)  # type: ignore[arg-type]
+    await later.until_shown()
+    assert later.shown == first.shown
+    await end([reading])
+    await client.delete(live_key(poll_id))
+    await client.aclose()
