@@ -197,10 +197,11 @@ async def test_the_host_is_told_when_the_count_does_not_answer(
     assert redis is not None
     redis.suspend()
     try:
-        await host.until(LINE, "The count does not answer")
+        await host.until(LINE, "The count has not answered")
         later = await see(browser, air, "host")
-        await later.until(LINE, "The count does not answer")
+        await later.until(LINE, "The count has not answered")
         await later.until(VOTES, ["3", "0", "0"])
+        await later.until("() => document.getElementById('lag').textContent", "unknown")
         await host.picture("count-away-host")
     finally:
         redis.resume()

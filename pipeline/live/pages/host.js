@@ -115,8 +115,9 @@ function showWords() {
   put("countdown", left > 0 ? "closes in " + left + " s" : "");
   put("complete", shown.complete_to > shown.opened_at ? clock.format(shown.complete_to) : "\u2013");
   const none = held ? "being recounted" : "nothing";
-  put("lag", shown.lag === null ? "unknown" : shown.lag === 0 ? none : whole.format(shown.lag));
-  byId("lag").classList.toggle("late", held || shown.lag === null || shown.lag > LAGGING);
+  const unknown = shown.lag === null || !connected;
+  put("lag", unknown ? "unknown" : shown.lag === 0 ? none : whole.format(shown.lag));
+  byId("lag").classList.toggle("late", held || unknown || shown.lag > LAGGING);
   const notices = [];
   if (held) {
     notices.push("A part of the count is being rebuilt. These are the numbers of " + clock.format(shown.as_of) + ", held until it is done.");
@@ -171,7 +172,7 @@ async function showPace() {
 function showLine(stands, heldSince) {
   connected = stands && heldSince === null;
   const since = shown === null ? "" : ", numbers of " + clock.format(shown.as_of);
-  const held = heldSince === null ? "Connected" : "The count does not answer since " + clock.format(heldSince) + since;
+  const held = heldSince === null ? "Connected" : "The count has not answered since " + clock.format(heldSince) + since;
   put("line", stands ? held : "Connection lost, trying again" + since);
   byId("line").classList.toggle("away", !connected);
 }
