@@ -114,6 +114,13 @@ class Settings(BaseSettings):
         return url
 
 
+def masked(address: str) -> str:
+    """Give an address as it may be shown: without who comes, and with which password."""
+    scheme, separator, rest = address.partition("://") if "://" in address else ("", "", address)
+    _user, at, place = rest.rpartition("@")
+    return f"{scheme}{separator}***@{place}" if at else address
+
+
 def load() -> Settings:
     """Read the environment.
 
@@ -124,7 +131,11 @@ def load() -> Settings:
         return Settings()
     except ValidationError as error:
         lines = [
-            f"AIRTALLY_{'_'.join(str(part) for part in problem['loc']).upper()}={problem['input']!r}: {problem['msg']}"
+            f"AIRTALLY_{'_'.join(str(part) for part in problem['loc']).upper()}={_shown(problem['input'])}: {problem['msg']}"
             for problem in error.errors()
         ]
         raise SettingError("\n".join(lines)) from None
+
+
+def _shown(value: object) -> str:
+    return repr(masked(value) if isinstance(value, str) else value)

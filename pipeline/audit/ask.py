@@ -40,7 +40,7 @@ async def ask_ledgers(settings: Settings, poll_id: PollId) -> list[LedgerWitness
     ]
     if len(found) < len(readings):
         missing = sorted({reading.partition for _, reading in readings} - {ledger.partition for ledger in found})
-        raise PollError(f"there are no ledgers of partitions {missing}: does `airtally tally` run? (`airtally status`)")
+        raise PollError(f"there are no ledgers of partitions {missing}: does `airtally tally` run? Its /readyz tells")
     if all(ledger.poll is None for ledger in found):
         raise PollError(f"the ledgers do not know the poll {'/'.join(poll_id)}")
     return found

@@ -49,7 +49,7 @@ async def _archived(found: Settings, cuts: dict[int, int], wait_s: float) -> Non
             if time.monotonic() > deadline:
                 raise UnavailableError(
                     f"the archive has not stored partitions {sorted(behind)} as far as the ledgers have counted them within "
-                    f"{wait_s:.0f} s: does `airtally archive` run? (`airtally status`)"
+                    f"{wait_s:.0f} s: does `airtally archive` run? Its /readyz tells"
                 )
             await asyncio.sleep(0.1)
     finally:

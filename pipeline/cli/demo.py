@@ -1,7 +1,7 @@
 """`airtally demo`: a whole show on this machine, and whether three counts of it and the air agree."""
 
 import asyncio
-import shutil
+import os
 import time
 from collections.abc import Awaitable, Callable
 from pathlib import Path
@@ -14,7 +14,7 @@ from pipeline.archive.recount import reached_records
 from pipeline.archive.store import ArchiveStore
 from pipeline.cli.agreement import Count, OnAir, count_of_archive, count_of_ledgers, on_air, report, through_edge
 from pipeline.cli.context import command, console, errors
-from pipeline.cli.local import given, prepare_parts, with_addresses
+from pipeline.cli.local import prepare_parts, with_addresses
 from pipeline.cli.local_services import display, edge_service, pages, with_keys, worker
 from pipeline.cli.staging import play, play_until_ended
 from pipeline.domain.poll import PollId
@@ -25,6 +25,7 @@ from pipeline.load.fronts import Fronts
 from pipeline.local.edge_keys import edge_keys
 from pipeline.local.ports import free_port
 from pipeline.local.stack import LocalStack
+from pipeline.local.state import clear
 from pipeline.log.offsets import LogOffsets
 from pipeline.settings import Settings
 from pipeline.show.evening import last_chapter
@@ -35,6 +36,13 @@ CATCH_UP_S = 120.0  # how long tally and archive may take, after the show, to ha
 SHOWN_S = 20.0  # and how long it may take after that until the air shows it
 FRONTS = ("cdn-1", "cdn-2", "cdn-3")  # edges in front of ours
 TOKEN_DAYS = 30.0  # more than any show that stays
+OF_OTHER_SERVERS = frozenset(
+    (
+        *("kafka", "kafka_security", "kafka_sasl_mechanism", "kafka_user", "kafka_password", "kafka_ca_file"),
+        *("redis_url", "clickhouse_url", "clickhouse_database"),
+        *("topic", "replication", "min_insync", "instance_id", "accept_truncated_log"),
+    )
+)
 
 
 @command
@@ -47,7 +55,8 @@ def demo(
 ) -> None:
     """Run a whole simulated show on this machine, and check three counts of it, and the air, against each other.
 
-    Starts real Kafka, Redis and ClickHouse, the workers, the live view and an edge in a folder of their own on free ports;
+    Starts real Kafka, Redis and ClickHouse, the workers, the live view and an edge in a folder of their own on free ports,
+    whatever servers the environment names;
     plays crowd noise, a spike at the call to vote, repeats, late votes, voters past their limit and every kind of bad
     record. A quarter of the voters votes through the edge, which acknowledges each vote; what no edge would let pass goes
     into Kafka directly. It closes and finalizes the poll; then it compares what the oracle expects, what Redis says, what
@@ -56,19 +65,19 @@ def demo(
     With --stay the votes come at a modest rate, with a call to vote now and then, for as long as you like to look at the
     pages. Ctrl-C closes the poll, and then everything goes on as above.
     """
+    _forget_other_servers()
     found = settings_module.load()
     folder = found.home / "demo"
-    shutil.rmtree(folder, ignore_errors=True)
+    clear(folder)
     script = last_chapter() if stay else default_script(records=records, seconds=seconds)
     found = with_keys(found, edge_keys(folder))
-    live = display(free_port(), found.live_port if stay and found.live_port else free_port())
+    live = display(free_port(), found.live_port if stay and found.live_port else free_port(), found)
     # Nobody votes by hand there, of which the oracle could not know; and it is as patient with Kafka as our publisher is.
     more = {"AIRTALLY_EDGE_PUBLIC": "false", "AIRTALLY_EDGE_ANSWER_S": "30"}
     edge = edge_service(free_port(), free_port(), found, **more)
     stack = LocalStack(
         folder,
-        given=given(found),
-        services=[worker("tally", free_port()), worker("archive", free_port()), live, edge],
+        services=[worker("tally", free_port(), found), worker("archive", free_port(), found), live, edge],
         prepare=lambda addresses: prepare_parts(found, addresses),
     )
     console.print("[bold]Starting[/] Kafka, Redis, ClickHouse and our services (the first time they are fetched)")
@@ -85,6 +94,13 @@ def demo(
     console.print(
         "Next: `airtally up` keeps such a system running; `airtally --help` says what to do with it.", highlight=False
     )
+
+
+def _forget_other_servers() -> None:
+    """Play nothing into a log that counts, nor join its workers: neither this process nor those that it starts know of it."""
+    for name in list(os.environ):
+        if name.upper().startswith("AIRTALLY_") and name[len("AIRTALLY_") :].lower() in OF_OTHER_SERVERS:
+            del os.environ[name]
 
 
 async def _show(found: Settings, edge_url: str, script: Script, seed: int, *, stay: bool) -> bool:

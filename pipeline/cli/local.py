@@ -18,7 +18,7 @@ from pipeline.local.ports import free_port
 from pipeline.local.stack import LocalStack, Options, Service
 from pipeline.local.state import read_state, stop_state
 from pipeline.local.state import status as read_status
-from pipeline.settings import Settings
+from pipeline.settings import Settings, masked
 
 
 def given(found: Settings) -> Addresses:
@@ -76,9 +76,9 @@ def _services(found: Settings, *, any_port: bool) -> list[Service]:
         free_port() if any_port or not port else port for port in (found.live_port, found.edge_port)
     )
     return [
-        worker("tally", ports["tally"]),
-        worker("archive", ports["archive"]),
-        display(ports["live"], live_port),
+        worker("tally", ports["tally"], found),
+        worker("archive", ports["archive"], found),
+        display(ports["live"], live_port, found),
         edge_service(ports["edge"], edge_port, with_keys(found, edge_keys(found.home))),
     ]
 
@@ -102,10 +102,11 @@ def how_to(found: Settings, addresses: Addresses) -> list[str]:
     edge = served(found, "edge")
     tokens = f"edge        {edge}  tokens for edges in front of it: airtally edge-token mint cdn-1"
     query = f"'SELECT * FROM {found.clickhouse_database}.poll_results FORMAT PrettyCompact'"  # noqa: S608  # for people
+    redis, clickhouse = masked(addresses.redis_url), masked(addresses.clickhouse_url)
     return [
         f"Kafka       {addresses.kafka}  topic {found.topic}, {found.partitions} partitions",
-        f"Redis       {addresses.redis_url}  e.g. redis-cli -p {port} hgetall '{{{found.topic}/0}}:head'",
-        f"ClickHouse  {addresses.clickhouse_url}  e.g. curl '{addresses.clickhouse_url}' --data-binary {query}",
+        f"Redis       {redis}  e.g. redis-cli -p {port} hgetall '{{{found.topic}/0}}:head'",
+        f"ClickHouse  {clickhouse}  e.g. curl '{clickhouse}' --data-binary {query}",
         *([tokens] if edge else []),
         *serving(found),
         "next        airtally poll open my-show my-poll --options ada,bo,cy",
@@ -122,13 +123,19 @@ def down() -> None:
 
 @command
 def status(*, json: Json = False) -> None:
-    """Say what of the local system runs, answers, and where."""
+    """Say what of the local system runs, answers, and where. Of servers elsewhere `airtally doctor` tells."""
     found = settings_module.load()
     rows = read_status(found.home)
     if json:
         print_json([asdict(row) for row in rows])
     elif read_state(found.home) is None:
-        console.print("nothing is running here: start it by `airtally up`", highlight=False)
+        elsewhere = [name for name, address in asdict(given(found)).items() if address]
+        console.print(
+            "nothing is running here; of the servers that the environment names `airtally doctor` tells"
+            if elsewhere
+            else "nothing is running here: start it by `airtally up`",
+            highlight=False,
+        )
     else:
         table = Table("part", "state", "address", "pid", "log", box=None)
         for row in rows:

@@ -8,6 +8,7 @@ from pydantic import SecretStr
 
 from pipeline.domain.poll import PollId
 from pipeline.local.edge_keys import EdgeKeys
+from pipeline.local.ports import LOOPBACK
 from pipeline.local.stack import Service
 from pipeline.settings import Settings
 
@@ -17,37 +18,43 @@ HEALTH_PORTS = {"tally": 9101, "archive": 9102, "live": 9103, "edge": 9104}
 _ONE_ADDRESS = {"AIRTALLY_EDGE_ADDRESS_PER_S": "100000", "AIRTALLY_EDGE_ADDRESS_BURST": "100000"}
 
 
-def worker(name: str, port: int) -> Service:
+def worker(name: str, port: int, found: Settings) -> Service:
     """Describe one of our services as the local system runs it."""
     return Service(
         name=name,
         argv=[sys.executable, "-m", "pipeline.cli", name],
-        ready_url=f"http://127.0.0.1:{port}/readyz",
-        env={"AIRTALLY_HEALTH_PORT": str(port), "AIRTALLY_HEALTH_HOST": "127.0.0.1"},
+        ready_url=f"{_url(found.health_host, port)}/readyz",
+        env={"AIRTALLY_HEALTH_PORT": str(port), "AIRTALLY_HEALTH_HOST": found.health_host},
     )
 
 
-def display(port: int, live_port: int) -> Service:
+def display(port: int, live_port: int, found: Settings) -> Service:
     """Describe the live view: a service that also serves pages."""
-    service = worker("live", port)
-    env = {**service.env, "AIRTALLY_LIVE_PORT": str(live_port), "AIRTALLY_LIVE_HOST": "127.0.0.1"}
-    return replace(service, address=f"http://127.0.0.1:{live_port}", env=env)
+    service = worker("live", port, found)
+    env = {**service.env, "AIRTALLY_LIVE_PORT": str(live_port), "AIRTALLY_LIVE_HOST": found.live_host}
+    return replace(service, address=_url(found.live_host, live_port), env=env)
 
 
 def edge_service(port: int, edge_port: int, found: Settings, **more: str) -> Service:
     """Describe the edge: a service that takes votes, under the keys of these settings."""
-    service = worker("edge", port)
+    service = worker("edge", port, found)
     keys = {"AIRTALLY_EDGE_SECRET": found.edge_secret, "AIRTALLY_EDGE_TOKEN_KEYS": found.edge_token_keys}
     rates = {} if {"edge_address_per_s", "edge_address_burst"} & found.model_fields_set else _ONE_ADDRESS
     env = {
         **service.env,
         **rates,
         "AIRTALLY_EDGE_PORT": str(edge_port),
-        "AIRTALLY_EDGE_HOST": "127.0.0.1",
+        "AIRTALLY_EDGE_HOST": found.edge_host,
         **{name: key.get_secret_value() for name, key in keys.items() if key is not None},
         **more,
     }
-    return replace(service, address=f"http://127.0.0.1:{edge_port}", env=env)
+    return replace(service, address=_url(found.edge_host, edge_port), env=env)
+
+
+def _url(host: str, port: int) -> str:
+    """Give the address at which this machine reaches who listens there."""
+    host = {"0.0.0.0": LOOPBACK, "::": "::1", "": LOOPBACK}.get(host, host)  # noqa: S104  # compared, not listened on
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
 
 
 def with_keys(found: Settings, keys: EdgeKeys) -> Settings:

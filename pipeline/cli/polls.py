@@ -150,7 +150,7 @@ async def _folded(found: Settings, name: PollId, statuses: set[Status]) -> None:
         await asyncio.sleep(0.1)
     raise UnavailableError(
         f"the marker is in the log, but the tally has not folded it everywhere within {FOLDED_S:.0f} s: does "
-        "`airtally tally` run? (`airtally status`)"
+        "`airtally tally` run? Its /readyz tells"
     )
 
 

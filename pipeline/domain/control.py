@@ -114,6 +114,6 @@ def _known(result: Result | None, show_id: str, poll_id: str) -> Result:
     if result is None:
         raise PollError(
             f"no partition knows the poll {show_id}/{poll_id}: open it by `airtally poll open`, "
-            "or wait until the tally has caught up (`airtally status`)"
+            "or wait until the tally has caught up (its /readyz tells)"
         )
     return result

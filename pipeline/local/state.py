@@ -3,6 +3,7 @@
 import fcntl
 import json
 import os
+import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, replace
@@ -12,8 +13,10 @@ from pipeline.errors import ConfigurationError, UnavailableError
 from pipeline.local import clickhouse, kafka_wire, process, redis
 from pipeline.local.parts import Addresses, Part
 from pipeline.local.process import ProcessIdentity
+from pipeline.settings import masked
 
 _FORMAT = 1
+_LOCK = "lock"
 _PROBES: dict[str, Callable[[str], None]] = {
     Part.KAFKA: kafka_wire.answers,
     Part.REDIS: redis.answers,
@@ -91,7 +94,11 @@ def read_state(folder: Path) -> State | None:
 def write_state(folder: Path, state: State) -> None:
     """Write it down whole, or not at all."""
     scratch = _file(folder).with_suffix(".new")
-    scratch.write_text(json.dumps({"format": _FORMAT, **asdict(state)}, indent=2) + "\n")
+    scratch.unlink(missing_ok=True)
+    with os.fdopen(
+        os.open(scratch, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w"
+    ) as file:  # addresses have passwords
+        file.write(json.dumps({"format": _FORMAT, **asdict(state)}, indent=2) + "\n")
     scratch.replace(_file(folder))
 
 
@@ -144,10 +151,24 @@ def locked(folder: Path) -> Iterator[None]:
         os.close(lock)
 
 
+def clear(folder: Path) -> None:
+    """Delete what a folder holds.
+
+    Raises:
+        ConfigurationError: a command that is still running owns the system in this folder.
+    """
+    with locked(folder):
+        for path in folder.iterdir():
+            if path.is_dir() and not path.is_symlink():
+                shutil.rmtree(path, ignore_errors=True)
+            elif path.name != _LOCK:  # which another command may wait for
+                path.unlink(missing_ok=True)
+
+
 def acquire_lock(folder: Path) -> int:
     """As ``locked``, for longer than a block: close the returned file descriptor to let go."""
     folder.mkdir(parents=True, exist_ok=True)
-    lock = os.open(folder / "lock", os.O_RDWR | os.O_CREAT, 0o644)
+    lock = os.open(folder / _LOCK, os.O_RDWR | os.O_CREAT, 0o644)
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError:
@@ -186,7 +207,7 @@ def _status(entry: Entry) -> PartStatus:
         detail = str(error)
     return PartStatus(
         name=entry.name,
-        address=entry.address,
+        address=masked(entry.address),
         serves=entry.serves,
         version=entry.version,
         log_file=entry.log_file,

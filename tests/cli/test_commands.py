@@ -45,6 +45,16 @@ def test_a_setting_that_cannot_be_used_is_named(airtally: Airtally, variable: st
     assert "Traceback" not in said.stderr
 
 
+@pytest.mark.parametrize("variable", ["AIRTALLY_REDIS_URL", "AIRTALLY_CLICKHOUSE_URL"])
+@pytest.mark.parametrize("value", ["me:hunter2@server:9000", "oddly://me:hunt@er2@server:9000"])
+def test_a_password_is_not_shown(airtally: Airtally, variable: str, value: str) -> None:
+    said = airtally("status", env={variable: value})
+    assert said.returncode == 2
+    assert variable in said.stderr
+    assert "***@server:9000" in said.stderr
+    assert "hunt" not in said.stdout + said.stderr
+
+
 @pytest.mark.parametrize("service", ["tally", "archive", "live", "edge"])
 def test_a_service_without_addresses_says_what_to_set(airtally: Airtally, service: str) -> None:
     said = airtally(service, env={"AIRTALLY_HEALTH_PORT": "0"})

@@ -4,6 +4,7 @@ import contextlib
 import json
 import re
 import signal
+import stat
 import subprocess
 import time
 import urllib.error
@@ -12,6 +13,12 @@ from pathlib import Path
 
 import psutil
 import pytest
+
+from pipeline.cli.local import how_to
+from pipeline.cli.local_services import display, edge_service, worker
+from pipeline.local.parts import Addresses
+from pipeline.local.state import Entry, State, read_state, status, write_state
+from pipeline.settings import Settings
 
 from .conftest import Airtally, Begun
 
@@ -70,8 +77,20 @@ def test_up_status_down(airtally: Airtally, tmp_path: Path) -> None:
     assert living_in(tmp_path) == []
 
 
+ELSEWHERE = {
+    "AIRTALLY_KAFKA": "127.0.0.1:1",
+    "AIRTALLY_KAFKA_SECURITY": "SASL_SSL",
+    "airtally_redis_url": "redis://127.0.0.1:1/0",
+    "AIRTALLY_CLICKHOUSE_URL": "http://127.0.0.1:1",
+    "AIRTALLY_INSTANCE_ID": "tally-1",
+    "AIRTALLY_REPLICATION": "3",
+    "AIRTALLY_TOPIC": "votes-of-the-show",
+}
+
+
 def test_the_demo_agrees_and_leaves_nothing_running(airtally: Airtally, tmp_path: Path) -> None:
-    said = airtally("demo", "--records", "17000", "--seconds", "5", timeout=240)
+    # On servers of its own, though the shell is one of a control room.
+    said = airtally("demo", "--records", "17000", "--seconds", "5", env=ELSEWHERE, timeout=240)
     assert said.returncode == 0, said.stdout + said.stderr
     assert "ALL AGREE" in said.stdout
     assert "on air" in said.stdout
@@ -81,7 +100,9 @@ def test_the_demo_agrees_and_leaves_nothing_running(airtally: Airtally, tmp_path
     assert living_in(tmp_path) == []
 
 
-def test_a_demo_that_stays_is_on_the_air_until_ctrl_c(airtally_begun: Begun, tmp_path: Path) -> None:
+def test_a_demo_that_stays_is_on_the_air_until_ctrl_c(
+    airtally: Airtally, airtally_begun: Begun, tmp_path: Path
+) -> None:
     begun = airtally_begun("demo", "--stay", env={"AIRTALLY_LIVE_PORT": "0"})
     url = next(
         found[1] for line in begun.stdout or () if (found := re.search(r"(http\S+)/overlay/grand-final/winner", line))
@@ -93,9 +114,55 @@ def test_a_demo_that_stays_is_on_the_air_until_ctrl_c(airtally_begun: Begun, tmp
             seen += [total] if total not in seen else []
         time.sleep(0.2)
     assert seen == sorted(seen)
+    second = airtally("demo")
+    assert second.returncode == 2
+    assert f"pid {begun.pid}" in second.stderr
     begun.send_signal(signal.SIGINT)
     said, complaints = begun.communicate(timeout=90)
     assert begun.returncode == 0, said + complaints
     assert "ALL AGREE" in said
     assert re.search(r"Through the edge: [1-9]", said)
     assert living_in(tmp_path) == []
+
+
+def test_of_servers_elsewhere_status_says_nothing(airtally: Airtally) -> None:
+    assert "airtally up" in airtally("status").stdout
+    said = airtally("status", env=ELSEWHERE)
+    assert "airtally doctor" in said.stdout
+    assert "airtally up" not in said.stdout
+
+
+@pytest.mark.parametrize(
+    ("host", "url"),
+    [
+        ("127.0.0.1", "http://127.0.0.1"),
+        ("0.0.0.0", "http://127.0.0.1"),
+        ("::", "http://[::1]"),
+        ("graphics.example", "http://graphics.example"),
+    ],
+)
+def test_services_listen_where_the_settings_say(host: str, url: str) -> None:
+    found = Settings(live_host=host, edge_host=host, health_host=host)
+    tally, live, edge = worker("tally", 1, found), display(2, 3, found), edge_service(4, 5, found)
+    for service, port in ((tally, 1), (live, 2), (edge, 4)):
+        assert service.env["AIRTALLY_HEALTH_HOST"] == host
+        assert service.ready_url == f"{url}:{port}/readyz"
+    assert (live.env["AIRTALLY_LIVE_HOST"], live.address) == (host, f"{url}:3")
+    assert (edge.env["AIRTALLY_EDGE_HOST"], edge.address) == (host, f"{url}:5")
+
+
+def test_no_password_is_shown(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    addresses = Addresses("kafka:9092", "redis://me:hunter2@redis:6379/0", "https://me:hunter2@clickhouse:8443")
+    state = State(
+        detached=True,
+        complete=True,
+        addresses=addresses,
+        entries=(Entry("redis", addresses.redis_url), Entry("clickhouse", addresses.clickhouse_url)),
+    )
+    write_state(tmp_path, state)
+    assert read_state(tmp_path) == state  # whole, for this user alone
+    assert stat.S_IMODE((tmp_path / "state.json").stat().st_mode) == 0o600
+    shown = [*how_to(Settings(home=tmp_path), addresses), *(row.address for row in status(tmp_path))]
+    assert "hunter2" not in "\n".join(shown)
+    assert "redis://***@redis:6379/0" in shown
