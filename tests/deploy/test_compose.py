@@ -1,5 +1,6 @@
 """docker-compose.yml cannot be run without Docker. So: is it well formed, and does all that it names exist?"""
 
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -73,6 +74,23 @@ def test_its_settings_are_settings(service: dict[str, Any], monkeypatch: pytest.
     doors = {"live": loaded.live_port, "edge": loaded.edge_port}
     served = [loaded.health_port, doors.get(service["command"][0])]
     assert published == {str(port) for port in served if port is not None}
+
+
+@EACH_OF_OURS
+def test_it_may_write_into_its_own_folder(service: dict[str, Any]) -> None:
+    """Docker gives a tmpfs to root, unless told otherwise; the image runs as another."""
+    assert service["read_only"]
+    dockerfile = (ROOT / "deploy" / "Dockerfile").read_text()
+    user, home = (re.search(pattern, dockerfile)[1] for pattern in (r"\nUSER (\d+:\d+)", r"\nWORKDIR (/var/\S+)"))  # type: ignore[index]
+    uid, _, gid = user.partition(":")
+    options = dict(each.partition(":")[::2] for each in service["tmpfs"])
+    assert options["/tmp"] == ""  # anybody's
+    assert set(options[home].split(",")) >= {f"uid={uid}", f"gid={gid}"}
+
+
+def test_an_edge_has_time_to_drain() -> None:
+    grace_s = int(OURS["edge"]["stop_grace_period"].removesuffix("s"))
+    assert grace_s >= 2 * Settings().edge_drain_s + Settings().edge_lame_duck_s
 
 
 def test_the_pages_can_be_reached_from_outside_their_container() -> None:
