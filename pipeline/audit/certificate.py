@@ -6,6 +6,7 @@ engineers how.
 """
 
 import base64
+import hashlib
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -16,6 +17,9 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 
 from pipeline.audit.compare import Audit
+from pipeline.audit.merkle import root_of
+from pipeline.audit.witness import ArchiveWitness, LedgerWitness
+from pipeline.domain.poll import Poll
 from pipeline.domain.record import MAX_INSTANT_MS
 from pipeline.errors import CertificateError, PollError, SettingError
 
@@ -65,11 +69,11 @@ class Certificate(msgspec.Struct, frozen=True):
     signature: str  # 64 bytes, base64
 
 
-def statement_of(done: Audit, topic: str, roots: Mapping[int, bytes], issued_at: int, issued_by: str) -> Statement:
-    """Make the statement of an audit.
+def certifiable(done: Audit) -> tuple[Poll, int]:
+    """Give the poll of an audit that may be certified, and the instant of its close.
 
     Raises:
-        PollError: it does not agree, or the poll is not final.
+        PollError: it does not agree, the poll is not final, or Kafka has not all of its records any more.
     """
     poll = done.poll
     if poll is None or not done.is_final or poll.closed_at is None:
@@ -78,6 +82,37 @@ def statement_of(done: Audit, topic: str, roots: Mapping[int, bytes], issued_at:
         raise PollError(
             f"the witnesses differ in {len(done.differences)} points, first: {done.differences[0]}. `airtally audit` has all"
         )
+    if done.shortened:
+        raise PollError(
+            f"Kafka has {done.in_log:,} of {done.records:,} records, not all of partitions {done.shortened}: retention "
+            "has deleted the others, and what they were is the word of Redis and ClickHouse alone. Only what all three say is "
+            "certified: certify before retention, and give the next topic a longer one (AIRTALLY_RETENTION_MS)"
+        )
+    return poll, poll.closed_at
+
+
+def root_of_audited(ledger: LedgerWitness, archive: ArchiveWitness, leaves: Sequence[bytes]) -> bytes:
+    """Give the root over a partition's leaves, which were asked for behind the audit: they are to be those that it saw.
+
+    Raises:
+        PollError: they are not.
+    """
+    expected = ledger.next_offset - ledger.base
+    if len(leaves) != expected or hashlib.sha256(b"".join(leaves)).digest() != archive.digest:
+        raise PollError(
+            f"partition {ledger.partition}: ClickHouse has {len(leaves)} records now, and they are not the {expected} that "
+            "were audited. Nothing is certified: `airtally audit` says what is missing"
+        )
+    return root_of(leaves)
+
+
+def statement_of(done: Audit, topic: str, roots: Mapping[int, bytes], issued_at: int, issued_by: str) -> Statement:
+    """Make the statement of an audit.
+
+    Raises:
+        PollError: it may not be certified.
+    """
+    poll, closed_at = certifiable(done)
     outcomes: dict[str, int] = {}
     for ledger in done.ledgers:
         for outcome, number in ledger.poll_outcomes.items():
@@ -90,7 +125,7 @@ def statement_of(done: Audit, topic: str, roots: Mapping[int, bytes], issued_at:
         issued_at=issued_at,
         issued_by=issued_by,
         rules=msgspec.to_builtins(poll.rules),
-        closed_at=poll.closed_at,
+        closed_at=closed_at,
         counted=done.counted,
         struck=done.struck,
         official=done.official,

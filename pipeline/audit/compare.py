@@ -48,6 +48,25 @@ class Audit:
         return all(ledger.poll is not None and ledger.poll.status is Status.FINAL for ledger in self.ledgers)
 
     @property
+    def records(self) -> int:
+        """How many records the ledgers have folded."""
+        return sum(ledger.next_offset - ledger.base for ledger in self.ledgers)
+
+    @property
+    def in_log(self) -> int:
+        """How many of them Kafka still has. What the others were is the word of Redis and ClickHouse alone."""
+        return sum(behind - first for first, behind in (log.read for log in self.log))
+
+    @property
+    def shortened(self) -> list[int]:
+        """Partitions of which Kafka has not all that the ledger has folded."""
+        return [
+            ledger.partition
+            for log, ledger in zip(self.log, self.ledgers, strict=True)
+            if log.read != (ledger.base, ledger.next_offset)
+        ]
+
+    @property
     def counted(self) -> dict[str, int]:
         """By option, what the ledgers have counted."""
         return self._by_option(ledger.totals for ledger in self.ledgers)

@@ -50,7 +50,8 @@ async def certify(
 ) -> None:
     """Audit a final result, and sign it: options, rules, outcomes, voids, and a hash over every record of the log.
 
-    Refused while the poll is not final, and when Kafka, Redis and ClickHouse do not agree.
+    Refused while the poll is not final, when Kafka, Redis and ClickHouse do not agree, and when retention has deleted records
+    from Kafka's log.
     """
     from pipeline.archive.digests import leaves  # noqa: PLC0415  # slow to import, see services
     from pipeline.cli.auditing import run_audit  # noqa: PLC0415
@@ -58,9 +59,12 @@ async def certify(
     found, name = settings(), poll_id(show, poll)
     signing = certificates.load_key(_read(key))
     done = await run_audit(found, name, wait)
+    certificates.certifiable(done)  # before all records are hashed once more
     roots = {
-        ledger.partition: root_of(await leaves(found, ledger.partition, (ledger.base, ledger.next_offset)))
-        for ledger in done.ledgers
+        ledger.partition: certificates.root_of_audited(
+            ledger, archive, await leaves(found, ledger.partition, (ledger.base, ledger.next_offset))
+        )
+        for ledger, archive in zip(done.ledgers, done.archive, strict=True)
     }
     statement = certificates.statement_of(done, found.topic, roots, now_ms(), f"airtally {version('airtally')}")
     file = out or Path(f"{show}-{poll}.certificate.json")

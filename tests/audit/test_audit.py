@@ -64,6 +64,7 @@ async def test_an_audit_in_the_middle_of_a_show_and_after_it(
     again = await asyncio.to_thread(airtally, "rebuild", "--from", "clickhouse", env=env)
     assert again.returncode == 0, again.stdout + again.stderr
     assert (await run_audit(topic, POLL, 30)).agrees
+    await _shortened(topic, airtally, env)
     await _liars(topic)
     await _after_retention(topic, airtally, env)
 
@@ -76,11 +77,38 @@ async def _fewer_partitions(airtally: Airtally, env: dict[str, str]) -> None:
         assert "it has 4 partitions, AIRTALLY_PARTITIONS is 2" in done.stderr, done.stdout + done.stderr
 
 
+async def _shortened(topic: Settings, airtally: Airtally, env: dict[str, str]) -> None:
+    """On records that Kafka has not any more it does not agree with anybody: it says nothing, and nothing is certified."""
+    whole = await run_audit(topic, POLL, 30)
+    of_first = whole.ledgers[0].next_offset
+    assert (whole.in_log, whole.shortened) == (whole.records, [])
+    for before, gone in ((5, 5), (confluent_kafka.OFFSET_END, of_first)):
+        await _deleted(topic, 0, before)
+        done = await run_audit(topic, POLL, 30)
+        assert done.agrees, list(map(str, done.differences))
+        assert (done.in_log, done.shortened) == (whole.records - gone, [0])
+        said = await asyncio.to_thread(airtally, "audit", *POLL, env=env)
+        assert said.returncode == 0, said.stdout + said.stderr
+        assert (
+            f"AGREE: Redis and ClickHouse, on each of {done.records:,} records; Kafka, on the {done.in_log:,}"
+            in said.stdout
+        )
+        assert f"the same, of {of_first - gone:,} in Kafka" in said.stdout
+        refused = await asyncio.to_thread(airtally, "certify", *POLL, "--key", "key.pem", "--out", "none.json", env=env)
+        assert refused.returncode == 1
+        assert f"Kafka has {done.in_log:,} of {done.records:,} records, not all of partitions [0]" in refused.stderr
+
+
+async def _deleted(topic: Settings, partition: int, before: int) -> None:
+    """Do to a partition what retention does."""
+    admin = AdminClient({"bootstrap.servers": topic.kafka or ""})
+    gone = admin.delete_records([confluent_kafka.TopicPartition(topic.topic, partition, before)])
+    await asyncio.to_thread(next(iter(gone.values())).result, 20)
+
+
 async def _after_retention(topic: Settings, airtally: Airtally, env: dict[str, str]) -> None:
     """What is not in the log any more cannot be counted again from there."""
-    admin = AdminClient({"bootstrap.servers": topic.kafka or ""})
-    gone = admin.delete_records([confluent_kafka.TopicPartition(topic.topic, 0, 5)])
-    await asyncio.to_thread(next(iter(gone.values())).result, 20)
+    await _deleted(topic, 0, 5)
     async with open_ledgers(topic) as ledgers:
         before = await ledgers.heads()
         done = await asyncio.to_thread(airtally, "rebuild", "--partition", "0", env=env)
