@@ -135,7 +135,7 @@ def statement_of(done: Audit, topic: str, roots: Mapping[int, bytes], issued_at:
                 msgspec.to_builtins(void.decision),
                 None if void.reinstated is None else msgspec.to_builtins(void.reinstated),
             )
-            for void in poll.voids
+            for void in done.voids
         ],
         partitions=[
             CertifiedRange(ledger.partition, ledger.base, ledger.next_offset, roots[ledger.partition].hex())

@@ -7,6 +7,7 @@ from typing import Any
 
 from pipeline.audit.witness import ArchiveWitness, LedgerWitness, LogWitness, PollRecount, Stray
 from pipeline.domain.poll import Poll, Status
+from pipeline.domain.void import Void
 
 _OPENED, _CLOSED, _FINAL = "poll.opened", "poll.closed", "poll.final"
 
@@ -41,6 +42,15 @@ class Audit:
     def poll(self) -> Poll | None:
         """The poll as the first partition that knows it has it."""
         return next((ledger.poll for ledger in self.ledgers if ledger.poll is not None), None)
+
+    @property
+    def voids(self) -> dict[Void, list[int]]:
+        """Each void as partitions have it, and which of them. If two senders decided one, it is here in both forms."""
+        found: dict[Void, list[int]] = {}
+        for ledger in self.ledgers:
+            for void in ledger.poll.voids if ledger.poll is not None else ():
+                found.setdefault(void, []).append(ledger.partition)
+        return found
 
     @property
     def is_final(self) -> bool:
@@ -189,17 +199,31 @@ def _same_rules(ledgers: Sequence[LedgerWitness]) -> Iterator[str]:
 
 
 def _same_voids(ledgers: Sequence[LedgerWitness]) -> Iterator[str]:
-    """A void that is not in every partition strikes votes in some only."""
-    states = {
-        ledger.partition: {(void.decision.void_id, void.in_force) for void in ledger.poll.voids}
+    """A void that is not in every partition, or not the same decision, strikes votes by one rule here and by another there.
+
+    One that is in force nowhere any more strikes none: its words may differ, and stand in the certificate in each form. So
+    what went wrong can be taken back.
+    """
+    voids = {
+        ledger.partition: {void.decision.void_id: void for void in ledger.poll.voids}
         for ledger in ledgers
         if ledger.poll is not None
     }
-    for void_id, in_force in sorted(set().union(*states.values())):
-        without = [partition for partition, voids in states.items() if (void_id, in_force) not in voids]
-        if without:
-            what = "void" if in_force else "end of void"
-            yield f"{what} {void_id} is not in partitions {without}: send it again with the same words"
+    for void_id in sorted(set().union(*voids.values())):
+        known = {partition: held[void_id] for partition, held in voids.items() if void_id in held}
+        in_force = [partition for partition, void in known.items() if void.in_force]
+        if not in_force:
+            continue
+        if len(in_force) < len(known):
+            yield f"end of void {void_id} is not in partitions {in_force}: send it again with the same words"
+        elif without := [partition for partition in voids if partition not in known]:
+            yield f"void {void_id} is not in partitions {without}: send it again with the same words"
+        decisions = [void.decision for void in known.values()]
+        if others := [partition for partition, void in known.items() if void.decision != decisions[0]]:
+            yield (
+                f"void {void_id} is another decision in partitions {others} than in the first: two senders at once? Take it "
+                "back by `airtally poll reinstate`, and decide it anew by another name"
+            )
 
 
 def _strays(strays: Sequence[Stray]) -> Iterator[str]:

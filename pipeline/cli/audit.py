@@ -76,9 +76,12 @@ def show_audit(done: Audit) -> None:
     console.print(_outcomes(done))
     console.print()
     console.print(_options(done))
-    for void in done.poll.voids if done.poll else ():
+    for void, partitions in done.voids.items():
         state = "in force" if void.in_force else "taken back"
-        console.print(f"void {void.decision.void_id}, {state}: {void.decision.reason}", markup=False, highlight=False)
+        where = "" if len(partitions) == len(done.ledgers) else f" in partitions {partitions}"
+        console.print(
+            f"void {void.decision.void_id}, {state}{where}: {void.decision.reason}", markup=False, highlight=False
+        )
     console.print()
     for difference in done.differences[:SHOWN_DIFFERENCES]:
         console.print(f"  {difference}", style="red", markup=False, highlight=False)

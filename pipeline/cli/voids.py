@@ -13,7 +13,7 @@ from pipeline.domain import control
 from pipeline.domain.poll import PollId
 from pipeline.domain.record import VotesReinstated, VotesVoided
 from pipeline.domain.void import Void
-from pipeline.errors import SettingError, UnavailableError
+from pipeline.errors import PollError, SettingError, UnavailableError
 from pipeline.settings import Settings
 
 VoidName = Annotated[str, typer.Argument(metavar="VOID", help="A name for this decision, never used for another one.")]
@@ -64,7 +64,7 @@ async def void(  # noqa: PLR0913, PLR0917  # options of a command
     wanted = _record(VotesVoided, show, poll, name, reason=reason, author=author, **conditions)
     await send(found, control.voiding(await read_result(found, name_of, windows=False), wanted))
     if wait:
-        await _folded(found, name_of, name, in_force=True)
+        await _folded(found, name_of, wanted)
     console.print(
         f"struck, if counted: votes that meet {', '.join(conditions)}; `airtally audit {show} {poll}` says how many"
     )
@@ -80,7 +80,7 @@ async def reinstate(  # noqa: PLR0913, PLR0917  # options of a command
     wanted = _record(VotesReinstated, show, poll, name, reason=reason, author=author)
     await send(found, control.reinstating(await read_result(found, name_of, windows=False), wanted))
     if wait:
-        await _folded(found, name_of, name, in_force=False)
+        await _folded(found, name_of, wanted)
     console.print(f"void {name} is taken back")
 
 
@@ -91,6 +91,14 @@ def _record(kind: type[T], show: str, poll: str, name: str, **fields: object) ->
         raise SettingError(f"this void cannot be used: {error}") from None
 
 
+def _marker(voids: tuple[Void, ...], wanted: VotesVoided | VotesReinstated) -> VotesVoided | VotesReinstated | None:
+    """Find the marker that a partition has in the place of this one."""
+    void = next((void for void in voids if void.decision.void_id == wanted.void_id), None)
+    if void is None:
+        return None
+    return void.decision if isinstance(wanted, VotesVoided) else void.reinstated
+
+
 def _lines(file: Path) -> list[str]:
     try:
         return [line.strip() for line in file.read_text("utf-8").splitlines() if line.strip()]
@@ -98,20 +106,24 @@ def _lines(file: Path) -> list[str]:
         raise SettingError(f"--voters-file {file} cannot be read: {error}") from error
 
 
-async def _folded(found: Settings, poll: PollId, name: str, *, in_force: bool) -> None:
-    """Wait until every partition has the void, or its end.
+async def _folded(found: Settings, poll: PollId, wanted: VotesVoided | VotesReinstated) -> None:
+    """Wait until every partition has the void, or its end, as it was sent.
 
     Raises:
-        UnavailableError: they have not within a bounded time. The marker is in the log all the same.
+        PollError: some have another by that name.
+        UnavailableError: they have none within a bounded time. The marker is in the log all the same.
     """
-
-    def has(voids: tuple[Void, ...]) -> bool:
-        return any(void.decision.void_id == name and (in_force or not void.in_force) for void in voids)
-
     for _ in range(int(FOLDED_S * 10)):
         result = await read_result(found, poll, windows=False)
-        if result is not None and all(each.poll is not None and has(each.poll.voids) for each in result.partitions):
-            return
+        if result is not None:
+            has = {each.partition: _marker(each.poll.voids if each.poll else (), wanted) for each in result.partitions}
+            if others := [partition for partition, marker in has.items() if marker not in (None, wanted)]:
+                raise PollError(
+                    f"partitions {others} have void {wanted.void_id} with other words or conditions: two senders at once? "
+                    f"`airtally audit {' '.join(poll)}` says what to do"
+                )
+            if None not in has.values():
+                return
         await asyncio.sleep(0.1)
     raise UnavailableError(
         f"the marker is in the log, but the tally has not folded it everywhere within {FOLDED_S:.0f} s: does "

@@ -69,15 +69,16 @@ def voiding(result: Result | None, wanted: VotesVoided) -> VotesVoided:
     """Give the void to send.
 
     Raises:
-        PollError: there is no such poll, or its name stands for another decision already.
+        PollError: there is no such poll, or its name stands for another decision already, be it in one partition.
     """
-    void = _void_of(_known(result, wanted.show_id, wanted.poll_id), wanted.void_id)
-    if void is not None and void.decision != wanted:
-        raise PollError(
-            f"void {wanted.void_id} is decided already, with other words or conditions: "
-            f"{msgspec.json.encode(void.decision).decode()}. Give this one another id"
-        )
-    if void is not None and not void.in_force:
+    voids = _voids_of(_known(result, wanted.show_id, wanted.poll_id), wanted.void_id)
+    for void in voids:
+        if void.decision != wanted:
+            raise PollError(
+                f"void {wanted.void_id} is decided already, with other words or conditions: "
+                f"{msgspec.json.encode(void.decision).decode()}. Give this one another id"
+            )
+    if any(not void.in_force for void in voids):
         raise PollError(f"void {wanted.void_id} was taken back, for good: give this one another id")
     return wanted
 
@@ -88,26 +89,24 @@ def reinstating(result: Result | None, wanted: VotesReinstated) -> VotesReinstat
     Raises:
         PollError: there is no such poll or void, or it was taken back with other words.
     """
-    void = _void_of(_known(result, wanted.show_id, wanted.poll_id), wanted.void_id)
-    if void is None:
+    voids = _voids_of(_known(result, wanted.show_id, wanted.poll_id), wanted.void_id)
+    if not voids:
         raise PollError(f"there is no void {wanted.void_id} in {wanted.show_id}/{wanted.poll_id}")
-    if void.reinstated not in (None, wanted):
-        raise PollError(
-            f"void {wanted.void_id} was taken back already: {msgspec.json.encode(void.reinstated).decode()}"
-        )
+    ends = [void.reinstated for void in voids if not void.in_force]
+    if ends and wanted not in ends:
+        raise PollError(f"void {wanted.void_id} was taken back already: {msgspec.json.encode(ends[0]).decode()}")
     return wanted
 
 
-def _void_of(result: Result, void_id: str) -> Void | None:
-    """Find a void as the partition has it that has seen most of it: a sender may have died between two."""
-    found = [
+def _voids_of(result: Result, void_id: str) -> list[Void]:
+    """Give a void as each partition has it that knows it: a sender may have died between two, or another have been there."""
+    return [
         void
         for reading in result.partitions
         if reading.poll is not None
         for void in reading.poll.voids
         if void.decision.void_id == void_id
     ]
-    return next((void for void in found if not void.in_force), found[0] if found else None)
 
 
 def _known(result: Result | None, show_id: str, poll_id: str) -> Result:

@@ -15,17 +15,18 @@ from pipeline.archive.migrate import migrate
 from pipeline.cli.auditing import run_audit
 from pipeline.clock import now_ms
 from pipeline.domain.poll import PollId
-from pipeline.domain.record import Vote, encode
+from pipeline.domain.record import Vote, VotesVoided, encode
 from pipeline.ledger.connection import connect
 from pipeline.ledger.keys import Keys
 from pipeline.ledger.reader import open_ledgers
 from pipeline.local.stack import LocalStack
+from pipeline.log.offsets import LogOffsets
 from pipeline.log.publisher import Publisher
 from pipeline.settings import Settings
 from pipeline.show.expectation import Expectation
 from pipeline.show.player import Player
 from pipeline.show.script import default_script
-from tests.cli.conftest import Airtally
+from tests.cli.conftest import Airtally, Begun
 from tests.workers import environment, eventually, folded, running
 
 pytestmark = [pytest.mark.real, pytest.mark.timeout(300)]
@@ -201,6 +202,38 @@ async def _liars(topic: Settings) -> None:
     assert "partition 1" not in text
 
 
+async def test_two_decisions_by_one_name_are_named_and_can_be_taken_back(
+    system: LocalStack, topic: Settings, airtally: Airtally, airtally_begun: Begun
+) -> None:
+    """Two senders at once: neither can know of the other before the tally has folded what they sent."""
+    migrate(topic)
+    env = environment(topic)
+    words = ("--reason", "its token was published", "--author", "A. Lovelace")
+    async with Publisher(topic, linger_ms=0) as publisher, LogOffsets(topic) as offsets:
+        with running(system, topic, "tally"):
+            await publisher.publish_marker(SCRIPT.opened(now_ms()))
+            await folded(topic)
+        other = VotesVoided(*POLL, "leak", "as decided", "Bo", edge_ids=("edge-2",))
+        await publisher._producer.send_and_wait(topic.topic, encode(other), key=b"finale/song", partition=2)
+        sending = airtally_begun("poll", "void", *POLL, "leak", "--edge", "edge-1", *words, env=env)
+        await eventually(lambda: _has_ends(offsets, [2, 2, 3, 2]), "both sent")
+    with running(system, topic, "tally"), running(system, topic, "archive"):
+        _, said = await asyncio.to_thread(sending.communicate, timeout=60)
+        assert sending.returncode == 1, said
+        assert "partitions [2] have void leak with other words or conditions" in said
+        await folded(topic)
+        again = await asyncio.to_thread(airtally, "poll", "void", *POLL, "leak", "--edge", "edge-1", *words, env=env)
+        assert "decided already" in again.stderr
+        done = await run_audit(topic, POLL, 30)
+        (difference,) = done.differences
+        assert "void leak is another decision in partitions [2]" in str(difference)
+        back = await asyncio.to_thread(airtally, "poll", "reinstate", *POLL, "leak", *words, env=env)
+        assert back.returncode == 0, back.stderr
+        done = await run_audit(topic, POLL, 30)
+    assert done.agrees, list(map(str, done.differences))
+    assert list(done.voids.values()) == [[0, 1, 3], [2]]
+
+
 async def test_a_publisher_with_another_partitioner_is_caught(system: LocalStack, topic: Settings) -> None:
     migrate(topic)
     with running(system, topic, "tally"), running(system, topic, "archive"):
@@ -221,6 +254,10 @@ async def test_a_publisher_with_another_partitioner_is_caught(system: LocalStack
     assert ("vote", vote_id, 2, 2, 3) in said
     assert (("voter", "ann", 2, 0, 1) in said) == (limit < 2)
     assert not done.agrees
+
+
+async def _has_ends(offsets: LogOffsets, ends: list[int]) -> bool:
+    return list((await offsets.end()).values()) == ends
 
 
 async def _has_sent(player: Player, records: int) -> bool:

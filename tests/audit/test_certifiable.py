@@ -3,15 +3,24 @@
 import hashlib
 
 import pytest
+from msgspec.structs import replace
 
 from pipeline.audit.certificate import Statement, root_of_audited, statement_of
 from pipeline.audit.compare import Audit
 from pipeline.audit.merkle import root_of
+from pipeline.domain.record import Marker, VotesReinstated, VotesVoided
 from pipeline.errors import PollError
 
 from .agreeing import BASE, NEXT, audit_of, final_poll, leaves_of
 
-ROOTS = {partition: root_of(leaves_of(partition)) for partition in (0, 1)}
+ROOTS = {partition: root_of(leaves_of(partition)) for partition in range(3)}
+
+OURS = VotesVoided("finale", "song", "leak", "its token was published", "Ada", edge_ids=("edge-1",))
+THEIRS = VotesVoided("finale", "song", "leak", "its token was published", "Ada", edge_ids=("edge-2",))
+BACK = VotesReinstated("finale", "song", "leak", "a mistake", "Ada")
+
+
+Markers = tuple[Marker, ...]
 
 
 def stated(done: Audit) -> Statement:
@@ -48,3 +57,34 @@ def test_the_root_is_that_of_the_audited_leaves_and_no_others() -> None:
     for given in others:
         with pytest.raises(PollError, match="not the 5 that were audited"):
             root_of_audited(ledger, archive, given)
+
+
+def test_a_void_that_is_the_same_everywhere_is_stated_once() -> None:
+    done = audit_of(final_poll(OURS), final_poll(OURS))
+    assert done.agrees
+    assert [void.decision["edge_ids"] for void in stated(done).voids] == [("edge-1",)]
+
+
+WRONG_VOIDS = {
+    "another decision": ((OURS,), (THEIRS,), r"leak is another decision in partitions \[1\]"),
+    "other words": ((OURS,), (replace(OURS, reason="x"),), r"leak is another decision in partitions \[1\]"),
+    "not everywhere": ((OURS,), (), r"void leak is not in partitions \[1\]"),
+    "not taken back everywhere": ((OURS,), (OURS, BACK), r"end of void leak is not in partitions \[0\]"),
+}
+
+
+@pytest.mark.parametrize(("one", "other", "what"), WRONG_VOIDS.values(), ids=WRONG_VOIDS)
+def test_a_void_that_differs_is_one_difference_and_not_certified(one: Markers, other: Markers, what: str) -> None:
+    done = audit_of(final_poll(*one), final_poll(*other))
+    assert [difference.partition for difference in done.differences] == [None]
+    with pytest.raises(PollError, match=what):
+        stated(done)
+
+
+def test_one_that_is_taken_back_everywhere_strikes_nothing_and_is_stated_in_each_form() -> None:
+    other = replace(BACK, reason="two senders")
+    done = audit_of(final_poll(OURS, BACK), final_poll(THEIRS, other), final_poll())
+    assert done.agrees, list(map(str, done.differences))
+    assert list(done.voids.values()) == [[0], [1]]
+    said = [(void.decision["edge_ids"], void.reinstated and void.reinstated["reason"]) for void in stated(done).voids]
+    assert said == [(("edge-1",), "a mistake"), (("edge-2",), "two senders")]
