@@ -27,7 +27,11 @@ class Proof(msgspec.Struct, frozen=True):
     path: Sequence[str]  # hex, from the record up
 
     def leaf(self) -> bytes:
-        """Give the record's hash."""
+        """Give the record's hash.
+
+        Raises:
+            CertificateError: what should be base64 is not.
+        """
         return hashlib.sha256(
             leaf_bytes(
                 self.partition,
@@ -40,7 +44,11 @@ class Proof(msgspec.Struct, frozen=True):
         ).digest()
 
     def record(self) -> bytes | None:
-        """Give the record's value."""
+        """Give the record's value.
+
+        Raises:
+            CertificateError: what should be base64 is not.
+        """
         return _bytes(self.value)
 
 
@@ -85,4 +93,7 @@ def _text(content: bytes | None) -> str | None:
 
 
 def _bytes(text: str | None) -> bytes | None:
-    return None if text is None else base64.b64decode(text)
+    try:
+        return None if text is None else base64.b64decode(text, validate=True)
+    except ValueError as error:
+        raise CertificateError(f"the record in the proof is not base64: {error}") from error

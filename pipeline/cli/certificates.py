@@ -4,7 +4,7 @@ import os
 import uuid
 from importlib.metadata import version
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import msgspec
 import orjson
@@ -21,6 +21,9 @@ from pipeline.domain.poll import PollId
 from pipeline.errors import CertificateError, PollError, SettingError
 from pipeline.log.reading import read_ranges
 from pipeline.settings import Settings
+
+if TYPE_CHECKING:
+    from pipeline.archive.digests import Appearance
 
 Trusted = Annotated[
     str | None, typer.Option("--public-key", help="The key that must have signed (base64), as you were given it.")
@@ -130,9 +133,9 @@ async def prove(
         raise PollError(f"no record of {show}/{poll} carries the vote id {vote_id}")
     for place in places:
         console.print(f"partition {place.partition}, offset {place.offset}: {place.outcome}", highlight=False)
-    place = next((each for each in places if each.outcome == "counted"), places[0])
-    certified = {each.partition: each for each in statement.partitions}[place.partition]
+    place, certified = _certified(places, statement)
     hashes = await leaves(found, place.partition, (certified.first, certified.next))
+    _check_root(certified, hashes, "clickhouse")
     record = await records_at(found, place.partition, (place.offset, place.offset + 1))
     made = proofs.prove(record, hashes, certified.first)
     proofs.check(made, statement)
@@ -154,13 +157,41 @@ async def _check_roots(found: Settings, statement: certificates.Statement, again
     else:
         raise SettingError(f"--against {against!r}: give clickhouse or kafka")
     for each in statement.partitions:
-        if root_of(hashes[each.partition]).hex() != each.root:
-            raise CertificateError(
-                f"partition {each.partition}: the records in {against} at offsets {each.first} to {each.next - 1} are not "
-                "those that were certified"
-            )
+        _check_root(each, hashes[each.partition], against)
     records = sum(map(len, hashes.values()))
     console.print(f"{records:,} records in {against} are those that were certified", highlight=False)
+
+
+def _check_root(certified: certificates.CertifiedRange, hashes: list[bytes], source: str) -> None:
+    if root_of(hashes).hex() != certified.root:
+        raise CertificateError(
+            f"partition {certified.partition}: the records in {source} at offsets {certified.first} to {certified.next - 1} "
+            "are not those that were certified"
+        )
+
+
+def _certified(
+    places: "list[Appearance]", statement: certificates.Statement
+) -> "tuple[Appearance, certificates.CertifiedRange]":
+    """Choose the record to prove, among those that the certificate is about: the one that counted, or else the first.
+
+    Raises:
+        PollError: none is: a vote may come into the log behind the certificate.
+    """
+    ranges = {each.partition: each for each in statement.partitions}
+    within = [each for each in places if (of := ranges.get(each.partition)) and of.first <= each.offset < of.next]
+    if not within:
+        outside = ", ".join(_outside(each, ranges.get(each.partition)) for each in places)
+        raise PollError(f"this vote is not among what was certified: {outside}")
+    chosen = next((each for each in within if each.outcome == "counted"), within[0])
+    return chosen, ranges[chosen.partition]
+
+
+def _outside(place: "Appearance", certified: certificates.CertifiedRange | None) -> str:
+    where = f"offset {place.offset} of partition {place.partition}"
+    if certified is None:
+        return f"{where}, of which nothing was"
+    return f"{where} came {'before' if place.offset < certified.first else 'after'} it"
 
 
 def _result(statement: certificates.Statement) -> str:

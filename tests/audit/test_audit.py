@@ -32,6 +32,7 @@ from tests.workers import environment, eventually, folded, running
 pytestmark = [pytest.mark.real, pytest.mark.timeout(300)]
 
 POLL = PollId("finale", "song")
+LATE_VOTE = "00000000-0000-4000-8000-00000000000b"
 SCRIPT = default_script(records=4_000, seconds=4, show_id=POLL.show_id, poll_id=POLL.poll_id)
 
 
@@ -168,6 +169,20 @@ async def _certificate(topic: Settings, airtally: Airtally, env: dict[str, str],
     (folder / "forged.json").write_text(proof.replace('"append_time": 1', '"append_time": 2'))
     assert "not among those" in await said("verify", file, "--proof", "forged.json", status=1)
     assert "no record" in await said("prove", *POLL, str(uuid.uuid4()), "--certificate", file, status=1)
+    offset = await _late_vote(topic, certificate["statement"]["partitions"][2]["next"])
+    text = await said("prove", *POLL, LATE_VOTE, "--certificate", file, status=1)
+    assert f"offset {offset} of partition 2 came after it" in text
+
+
+async def _late_vote(topic: Settings, certified: int) -> int:
+    """Send a vote that comes into the log when all is certified; give its offset."""
+    vote = Vote(LATE_VOTE, *POLL, SCRIPT.options[0].option_id, "late", now_ms(), "edge-1", "app")
+    async with Publisher(topic, linger_ms=0) as publisher:
+        sent = await publisher._producer.send_and_wait(topic.topic, encode(vote), key=b"late", partition=2)
+    await folded(topic)
+    assert (await run_audit(topic, POLL, 30)).agrees
+    assert sent.offset >= certified
+    return int(sent.offset)
 
 
 async def _liars(topic: Settings) -> None:

@@ -104,6 +104,14 @@ def test_every_record_has_a_proof_and_no_other() -> None:
                 proofs.check(msgspec.structs.replace(proof, **change), STATEMENT)
 
 
+@pytest.mark.parametrize("broken", ["eA", "eA==!", "e A==", "\u00e9", "="])
+def test_a_proof_whose_record_is_not_base64_is_refused(broken: str) -> None:
+    proof = proofs.prove(BATCH, leaves_of(BATCH), FIRST)
+    for change in ({"key": broken}, {"value": broken}, {"headers": [("a", broken)]}):
+        with pytest.raises(CertificateError, match="not base64"):
+            proofs.check(msgspec.structs.replace(proof, **change), STATEMENT)
+
+
 @pytest.mark.parametrize("pem", [b"", b"-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----\n"])
 def test_a_key_that_is_none(pem: bytes) -> None:
     with pytest.raises(SettingError, match="keygen"):
