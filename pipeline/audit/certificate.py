@@ -187,6 +187,8 @@ def read(content: bytes, trusted: Ed25519PublicKey | None) -> Certificate:
     except InvalidSignature:
         whose = "the trusted key" if trusted else "the key in it"
         raise CertificateError(f"the signature does not fit: this text was not signed by {whose}") from None
+    if certificate.public_key != base64.b64encode((trusted or named).public_bytes_raw()).decode():
+        raise CertificateError("the key in the certificate is not the one that signed it: somebody changed it there")
     if given != signed_bytes(statement) or statement.format != FORMAT:
         raise CertificateError(f"the certificate is of another format than {FORMAT}: another airtally can read it")
     for option_id, votes in statement.counted.items():

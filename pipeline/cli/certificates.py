@@ -105,7 +105,7 @@ async def verify(
             f"included: offset {given.offset} of partition {given.partition}: {given.record()!r}", markup=False
         )
     if against is not None:
-        await _check_roots(settings(), statement, against)
+        await _check_roots(_its_log(statement), statement, against)
     console.print(f"[bold green]HOLDS[/]: {_result(statement)}", highlight=False, soft_wrap=True)
 
 
@@ -124,8 +124,9 @@ async def prove(
     """
     from pipeline.archive.digests import appearances, leaves, records_at  # noqa: PLC0415  # slow to import, see services
 
-    found, name = settings(), poll_id(show, poll)
+    name = poll_id(show, poll)
     statement = certificates.read(_read(certificate), None).statement
+    found = _its_log(statement)
     if PollId(statement.show_id, statement.poll_id) != name:
         raise SettingError(f"{certificate} is the certificate of {statement.show_id}/{statement.poll_id}")
     places = await appearances(found, show, poll, _uuid(vote_id))
@@ -142,6 +143,11 @@ async def prove(
     file = out or Path(f"{vote_id}.proof.json")
     file.write_bytes(orjson.dumps(msgspec.to_builtins(made), option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE))
     console.print(f"proof: {file}", highlight=False, soft_wrap=True)
+
+
+def _its_log(statement: certificates.Statement) -> Settings:
+    """Give the settings with the topic that was certified, whatever this shell's is."""
+    return settings().model_copy(update={"topic": statement.topic})
 
 
 async def _check_roots(found: Settings, statement: certificates.Statement, against: str) -> None:

@@ -146,8 +146,8 @@ async def _voids(topic: Settings, airtally: Airtally, env: dict[str, str], count
 
 
 async def _certificate(topic: Settings, airtally: Airtally, env: dict[str, str], folder: Path) -> None:
-    async def said(*arguments: str, status: int = 0) -> str:
-        done = await asyncio.to_thread(airtally, *arguments, env=env)
+    async def said(*arguments: str, status: int = 0, topic_of_shell: str = topic.topic) -> str:
+        done = await asyncio.to_thread(airtally, *arguments, env={**env, "AIRTALLY_TOPIC": topic_of_shell})
         assert done.returncode == status, done.stdout + done.stderr
         return str(done.stdout + done.stderr)
 
@@ -157,11 +157,12 @@ async def _certificate(topic: Settings, airtally: Airtally, env: dict[str, str],
     file = f"{POLL.show_id}-{POLL.poll_id}.certificate.json"
     for source in ("clickhouse", "kafka"):
         assert "HOLDS" in await said("verify", file, "--public-key", public, "--against", source)
+        assert "HOLDS" in await said("verify", file, "--against", source, topic_of_shell="another")
     certificate = json.loads((folder / file).read_bytes())
     assert [void["decision"]["void_id"] for void in certificate["statement"]["voids"]] == ["leak"]
 
     vote_id = str(_asked(topic, "SELECT vote_id FROM vote_outcomes WHERE topic = {t:String} AND outcome = 'duplicate'"))
-    outcomes = await said("prove", *POLL, vote_id, "--certificate", file)
+    outcomes = await said("prove", *POLL, vote_id, "--certificate", file, topic_of_shell="another")
     assert ": counted" in outcomes
     assert ": duplicate" in outcomes
     assert vote_id in (await said("verify", file, "--proof", f"{vote_id}.proof.json")).lower()

@@ -88,6 +88,16 @@ def test_somebody_else_cannot_sign() -> None:
         certificates.read(forged, KEY.public_key())
 
 
+def test_it_names_the_key_that_signed_it_and_no_other() -> None:
+    """The key in it is not signed, and is what `airtally verify` prints."""
+    _, other = certificates.new_key()
+    forged = SIGNED.replace(base64.b64encode(KEY.public_key().public_bytes_raw()), other.encode())
+    with pytest.raises(CertificateError, match="not the one that signed"):
+        certificates.read(forged, KEY.public_key())
+    with pytest.raises(CertificateError, match="not signed by the key in it"):
+        certificates.read(forged, None)
+
+
 def test_every_record_has_a_proof_and_no_other() -> None:
     leaves = leaves_of(BATCH)
     for index in range(0, len(BATCH), 7):
