@@ -18,7 +18,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey,
 
 from pipeline.audit.compare import Audit
 from pipeline.audit.merkle import root_of
-from pipeline.audit.witness import ArchiveWitness, LedgerWitness
+from pipeline.audit.witness import ArchiveWitness, LogWitness
 from pipeline.domain.poll import Poll
 from pipeline.domain.record import MAX_INSTANT_MS
 from pipeline.errors import CertificateError, PollError, SettingError
@@ -27,7 +27,7 @@ FORMAT = 1
 
 
 class CertifiedRange(msgspec.Struct, frozen=True):
-    """The records of a partition that the result is made of: offsets `first` to before `next`."""
+    """The records of a partition that the result is made of, and those before that the log had: `first` to before `next`."""
 
     partition: int
     first: int
@@ -73,7 +73,7 @@ def certifiable(done: Audit) -> tuple[Poll, int]:
     """Give the poll of an audit that may be certified, and the instant of its close.
 
     Raises:
-        PollError: it does not agree, the poll is not final, or Kafka has not all of its records any more.
+        PollError: it does not agree, the poll is not final, or Kafka has not all records any more since it was opened.
     """
     poll = done.poll
     if poll is None or not done.is_final or poll.closed_at is None:
@@ -84,23 +84,23 @@ def certifiable(done: Audit) -> tuple[Poll, int]:
         )
     if done.shortened:
         raise PollError(
-            f"Kafka has {done.in_log:,} of {done.records:,} records, not all of partitions {done.shortened}: retention "
-            "has deleted the others, and what they were is the word of Redis and ClickHouse alone. Only what all three say is "
-            "certified: certify before retention, and give the next topic a longer one (AIRTALLY_RETENTION_MS)"
+            f"Kafka has {done.in_log:,} of {done.records:,} records, and of partitions {done.shortened} not all since the poll "
+            "was opened: retention has deleted them, and what they were is the word of Redis and ClickHouse alone. Only what "
+            "all three say is certified: certify before retention, and give the topic a longer one (retention.ms)"
         )
     return poll, poll.closed_at
 
 
-def root_of_audited(ledger: LedgerWitness, archive: ArchiveWitness, leaves: Sequence[bytes]) -> bytes:
+def root_of_audited(log: LogWitness, archive: ArchiveWitness, leaves: Sequence[bytes]) -> bytes:
     """Give the root over a partition's leaves, which were asked for behind the audit: they are to be those that it saw.
 
     Raises:
         PollError: they are not.
     """
-    expected = ledger.next_offset - ledger.base
+    expected = log.read[1] - log.read[0]
     if len(leaves) != expected or hashlib.sha256(b"".join(leaves)).digest() != archive.digest:
         raise PollError(
-            f"partition {ledger.partition}: ClickHouse has {len(leaves)} records now, and they are not the {expected} that "
+            f"partition {log.partition}: ClickHouse has {len(leaves)} records now, and they are not the {expected} that "
             "were audited. Nothing is certified: `airtally audit` says what is missing"
         )
     return root_of(leaves)
@@ -138,8 +138,8 @@ def statement_of(done: Audit, topic: str, roots: Mapping[int, bytes], issued_at:
             for void in done.voids
         ],
         partitions=[
-            CertifiedRange(ledger.partition, ledger.base, ledger.next_offset, roots[ledger.partition].hex())
-            for ledger in done.ledgers
+            CertifiedRange(log.partition, *log.read, roots[log.partition].hex())  # what all three have answered for
+            for log in done.log
         ],
     )
 

@@ -69,11 +69,12 @@ class Audit:
 
     @property
     def shortened(self) -> list[int]:
-        """Partitions of which Kafka has not all that the ledger has folded."""
+        """Partitions of which Kafka has not all any more that the poll is made of: from its opening on."""
         return [
             ledger.partition
-            for log, ledger in zip(self.log, self.ledgers, strict=True)
-            if log.read != (ledger.base, ledger.next_offset)
+            for log, ledger, archive in zip(self.log, self.ledgers, self.archive, strict=True)
+            if log.read[1] != ledger.next_offset
+            or log.read[0] > (ledger.base if archive.poll is None else archive.poll.opened_offset)
         ]
 
     @property

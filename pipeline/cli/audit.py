@@ -95,10 +95,11 @@ def _agreed(done: Audit) -> str:
     """Say on what they agree: of records that retention has deleted Kafka says nothing."""
     records = f"on each of {done.records:,} records" + ("" if done.is_final else " so far")
     said = f"Kafka, Redis and ClickHouse, {records}"
-    if done.shortened:
+    if done.in_log < done.records:
+        deleted = "the word of the other two alone" if done.shortened else "from before this poll"
         said = (
             f"Redis and ClickHouse, {records}; Kafka, on the {done.in_log:,} of them that retention has left. What it deleted "
-            "is the word of the other two alone, and is not certified"
+            f"is {deleted}"
         )
     return said if done.is_final else f"{said}; the poll is not final"
 

@@ -54,7 +54,7 @@ async def certify(
     """Audit a final result, and sign it: options, rules, outcomes, voids, and a hash over every record of the log.
 
     Refused while the poll is not final, when Kafka, Redis and ClickHouse do not agree, and when retention has deleted records
-    from Kafka's log.
+    since its opening from Kafka's log.
     """
     from pipeline.archive.digests import leaves  # noqa: PLC0415  # slow to import, see services
     from pipeline.cli.auditing import run_audit  # noqa: PLC0415
@@ -64,10 +64,8 @@ async def certify(
     done = await run_audit(found, name, wait)
     certificates.certifiable(done)  # before all records are hashed once more
     roots = {
-        ledger.partition: certificates.root_of_audited(
-            ledger, archive, await leaves(found, ledger.partition, (ledger.base, ledger.next_offset))
-        )
-        for ledger, archive in zip(done.ledgers, done.archive, strict=True)
+        log.partition: certificates.root_of_audited(log, archive, await leaves(found, log.partition, log.read))
+        for log, archive in zip(done.log, done.archive, strict=True)
     }
     statement = certificates.statement_of(done, found.topic, roots, now_ms(), f"airtally {version('airtally')}")
     file = out or Path(f"{show}-{poll}.certificate.json")

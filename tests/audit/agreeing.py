@@ -11,7 +11,7 @@ from pipeline.domain.record import Marker, Option, PollClosed, PollFinal, PollOp
 
 OPENED_AT = 1_767_297_600_000
 RULES = PollOpened("finale", "song", OPENED_AT, (Option("ada"), Option("bo")))
-BASE, NEXT = 7, 12  # the opening marker, two votes, the close, the final marker
+BASE, OPENED, NEXT = 7, 8, 13  # a marker of another poll, the opening one, two votes, the close, the final marker
 
 
 def final_poll(*markers: Marker) -> Poll:
@@ -35,12 +35,12 @@ def audit_of(*polls: Poll, log_begin: int = BASE) -> Audit:
     for partition, poll in enumerate(polls):
         read = (first := max(BASE, log_begin), max(first, NEXT))
         digest = hashlib.sha256(b"".join(leaves_of(partition)[read[0] - BASE :])).digest()
-        markers = {"poll.opened": [BASE], "poll.closed": [NEXT - 2], "poll.final": [NEXT - 1]}
+        markers = {"poll.opened": [OPENED], "poll.closed": [NEXT - 2], "poll.final": [NEXT - 1]}
         log.append(LogWitness(partition, log_begin, NEXT, read, digest, markers))
         totals = {"ada": 1, "bo": 1}
         ledgers.append(LedgerWitness(partition, BASE, NEXT, outcomes, poll, totals, counted, cells))
         in_force = [void.decision.void_id for void in poll.voids if void.in_force]
-        recount = PollRecount(BASE, OPENED_AT, ["ada", "bo"], 1, 0, NEXT - 2, poll.closed_at, NEXT - 1, in_force)
+        recount = PollRecount(OPENED, OPENED_AT, ["ada", "bo"], 1, 0, NEXT - 2, poll.closed_at, NEXT - 1, in_force)
         archive.append(
             ArchiveWitness(partition, NEXT - BASE, NEXT - BASE, (), digest, outcomes, recount, counted, cells, {})
         )

@@ -11,7 +11,7 @@ from pipeline.audit.merkle import root_of
 from pipeline.domain.record import Marker, VotesReinstated, VotesVoided
 from pipeline.errors import PollError
 
-from .agreeing import BASE, NEXT, audit_of, final_poll, leaves_of
+from .agreeing import BASE, NEXT, OPENED, audit_of, final_poll, leaves_of
 
 ROOTS = {partition: root_of(leaves_of(partition)) for partition in range(3)}
 
@@ -33,19 +33,25 @@ def test_what_agrees_is_stated() -> None:
     assert [(each.first, each.next) for each in statement.partitions] == [(BASE, NEXT)] * 2
 
 
-@pytest.mark.parametrize("log_begin", [BASE + 1, NEXT, NEXT + 3])
+def test_what_came_before_the_poll_was_opened_may_be_gone() -> None:
+    done = audit_of(final_poll(), final_poll(), log_begin=OPENED)
+    assert (done.records, done.in_log, done.shortened) == (12, 10, [])
+    assert [(each.first, each.next) for each in stated(done).partitions] == [(OPENED, NEXT)] * 2
+
+
+@pytest.mark.parametrize("log_begin", [OPENED + 1, NEXT, NEXT + 3])
 def test_records_that_kafka_has_not_any_more_are_not_certified(log_begin: int) -> None:
     done = audit_of(final_poll(), final_poll(), log_begin=log_begin)
     assert done.agrees, list(map(str, done.differences))
-    assert (done.records, done.in_log, done.shortened) == (10, 2 * max(0, NEXT - log_begin), [0, 1])
-    with pytest.raises(PollError, match=r"not all of partitions \[0, 1\]: retention"):
+    assert (done.records, done.in_log, done.shortened) == (12, 2 * max(0, NEXT - log_begin), [0, 1])
+    with pytest.raises(PollError, match=r"of partitions \[0, 1\] not all since"):
         stated(done)
 
 
 def test_the_root_is_that_of_the_audited_leaves_and_no_others() -> None:
     done = audit_of(final_poll())
-    (ledger,), (archive,), leaves = done.ledgers, done.archive, leaves_of(0)
-    assert root_of_audited(ledger, archive, leaves) == ROOTS[0]
+    (log,), (archive,), leaves = done.log, done.archive, leaves_of(0)
+    assert root_of_audited(log, archive, leaves) == ROOTS[0]
     others: tuple[list[bytes], ...] = (
         leaves[:-1],
         leaves[1:],
@@ -55,8 +61,8 @@ def test_the_root_is_that_of_the_audited_leaves_and_no_others() -> None:
         [],
     )
     for given in others:
-        with pytest.raises(PollError, match="not the 5 that were audited"):
-            root_of_audited(ledger, archive, given)
+        with pytest.raises(PollError, match="not the 6 that were audited"):
+            root_of_audited(log, archive, given)
 
 
 def test_a_void_that_is_the_same_everywhere_is_stated_once() -> None:
