@@ -61,6 +61,7 @@ async def certify(
 
     found, name = settings(), poll_id(show, poll)
     signing = certificates.load_key(_read(key))
+    file = _writable(out or Path(f"{show}-{poll}.certificate.json"))
     done = await run_audit(found, name, wait)
     certificates.certifiable(done)  # before all records are hashed once more
     roots = {
@@ -68,8 +69,7 @@ async def certify(
         for log, archive in zip(done.log, done.archive, strict=True)
     }
     statement = certificates.statement_of(done, found.topic, roots, now_ms(), f"airtally {version('airtally')}")
-    file = out or Path(f"{show}-{poll}.certificate.json")
-    file.write_bytes(certificates.encode(certificates.sign(statement, signing)))
+    _write(file, certificates.encode(certificates.sign(statement, signing)))
     console.print(f"certified: {_result(statement)}\n{file}", highlight=False, soft_wrap=True)
 
 
@@ -122,12 +122,13 @@ async def prove(
     """
     from pipeline.archive.digests import appearances, leaves, records_at  # noqa: PLC0415  # slow to import, see services
 
-    name = poll_id(show, poll)
+    name, wanted = poll_id(show, poll), _uuid(vote_id)
     statement = certificates.read(_read(certificate), None).statement
+    file = _writable(out or Path(f"{vote_id}.proof.json"))
     found = _its_log(statement)
     if PollId(statement.show_id, statement.poll_id) != name:
         raise SettingError(f"{certificate} is the certificate of {statement.show_id}/{statement.poll_id}")
-    places = await appearances(found, show, poll, _uuid(vote_id))
+    places = await appearances(found, show, poll, wanted)
     if not places:
         raise PollError(f"no record of {show}/{poll} carries the vote id {vote_id}")
     for place in places:
@@ -138,8 +139,7 @@ async def prove(
     record = await records_at(found, place.partition, (place.offset, place.offset + 1))
     made = proofs.prove(record, hashes, certified.first)
     proofs.check(made, statement)
-    file = out or Path(f"{vote_id}.proof.json")
-    file.write_bytes(orjson.dumps(msgspec.to_builtins(made), option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE))
+    _write(file, orjson.dumps(msgspec.to_builtins(made), option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE))
     console.print(f"proof: {file}", highlight=False, soft_wrap=True)
 
 
@@ -216,6 +216,28 @@ def _read(file: Path) -> bytes:
         return file.read_bytes()
     except OSError as error:
         raise SettingError(f"{file} cannot be read: {error.strerror}") from error
+
+
+def _writable(file: Path) -> Path:
+    """Make sure that a file can be written, before all records are hashed for what is to stand in it.
+
+    Raises:
+        SettingError: it cannot.
+    """
+    if not os.access(file if file.exists() else file.parent, os.W_OK) or file.is_dir():
+        raise _not_writable(file)
+    return file
+
+
+def _write(file: Path, content: bytes) -> None:
+    try:
+        file.write_bytes(content)
+    except OSError as error:
+        raise _not_writable(file) from error
+
+
+def _not_writable(file: Path) -> SettingError:
+    return SettingError(f"{file} cannot be written: name another by --out (in a container, one in a mounted folder)")
 
 
 def _uuid(text: str) -> str:

@@ -162,6 +162,8 @@ async def _certificate(topic: Settings, airtally: Airtally, env: dict[str, str],
 
     public = (await said("keygen", "key.pem")).split()[-1]
     assert "never overwritten" in await said("keygen", "key.pem", status=2)
+    for nowhere in ("none/such.json", "."):
+        assert "--out" in await said("certify", *POLL, "--key", "key.pem", "--out", nowhere, "--wait", "0", status=2)
     assert "certified" in await said("certify", *POLL, "--key", "key.pem")
     file = f"{POLL.show_id}-{POLL.poll_id}.certificate.json"
     for source in ("clickhouse", "kafka"):
