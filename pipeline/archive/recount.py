@@ -16,6 +16,9 @@ from pipeline.settings import Settings
 
 GROUP_ROWS = 500_000  # recounted in one query: each row takes some 1,700 bytes while the views sort it
 
+# Rows of each partition, for ``groups_of``.
+HELD = "SELECT partition, count() FROM votes_log WHERE topic = {topic:String} GROUP BY partition ORDER BY partition"
+
 _EVERYTHING = 2**64 - 1
 
 
@@ -113,7 +116,6 @@ def _recount(settings: Settings, poll_id: PollId, before: Mapping[int, int] | No
     No rule looks beyond a partition, so that a log may be larger than ClickHouse's memory. What is of another poll, or
     does not count, is summed up there: its ids are whatever somebody sent.
     """
-    held = "SELECT partition, count() FROM votes_log WHERE topic = {topic:String} GROUP BY partition ORDER BY partition"
     options = (
         "SELECT DISTINCT arrayJoin(option_ids) FROM polls "
         "WHERE topic = {topic:String} AND show_id = {show:String} AND poll_id = {poll:String}"
@@ -122,7 +124,7 @@ def _recount(settings: Settings, poll_id: PollId, before: Mapping[int, int] | No
         "SELECT count() FROM voids WHERE topic = {topic:String} AND show_id = {show:String} AND poll_id = {poll:String}"
     )
     poll = {"show": poll_id.show_id, "poll": poll_id.poll_id, "ids": vote_ids}
-    option_ids, partitions, number = rows_of(settings, [(options, poll), (held, {}), (voids, poll)])
+    option_ids, partitions, number = rows_of(settings, [(options, poll), (HELD, {}), (voids, poll)])
     found = {
         partition: PartitionRecount(partition) for partition, _ in partitions if before is None or partition in before
     }
