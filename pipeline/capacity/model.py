@@ -108,9 +108,14 @@ def forecast(costs: Costs, deployment: Deployment, peak: Peak) -> Forecast:
 def _waiting_s(  # noqa: PLR0913, PLR0917  # all of it decides
     costs: Costs, deployment: Deployment, peak: Peak, capacity: float, after: float, backlog: float
 ) -> float:
-    """Give how long the last vote of the peak waits: for all before it, or for a chunk or two."""
+    """Give how long the vote waits that waits longest: for all before it, or for a chunk or two.
+
+    Of a backlog that is the peak's last one, or, where far less is counted during the peak than after it, the one counted at
+    its end.
+    """
     if backlog > 0:
-        return backlog / after if after > 0 else math.inf
+        grows = after <= 0 or after < peak.after_per_s
+        return math.inf if grows else backlog / min(after, peak.votes_per_s)
     load = peak.votes_per_s / capacity
     if load >= 1:
         return 0.0  # exactly full, and a fluid has no chance arrivals

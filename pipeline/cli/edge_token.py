@@ -48,10 +48,13 @@ async def revoke(
     client = connect(settings())
     try:
         with unavailable_if_down():
-            await (client.srem(REVOKED_KEY, name) if undo else client.sadd(REVOKED_KEY, name))
+            is_marked = any(each.startswith(MARK) for each in await _members(client))
+            marks = [] if is_marked else [f"{MARK}{uuid.uuid4()}"]
+            if undo:
+                await client.srem(REVOKED_KEY, name)
+            else:
+                await client.sadd(REVOKED_KEY, name, *marks)
             revoked = await _members(client)
-            if not any(each.startswith(MARK) for each in revoked):
-                await client.sadd(REVOKED_KEY, f"{MARK}{uuid.uuid4()}")
     finally:
         await client.aclose()
     named = ", ".join(sorted(each for each in revoked if not each.startswith(MARK)))

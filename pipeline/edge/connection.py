@@ -162,9 +162,7 @@ class HttpConnection(asyncio.Protocol):
         request.method = self._parser.get_method().decode("latin-1")
         version = self._parser.get_http_version
         # Of HTTP/1.0 a connection would go on only if the answer said so: it ends.
-        request.keep_alive = self._parser.should_keep_alive() and (
-            b"connection" not in request.headers or version() != "1.0"
-        )
+        request.keep_alive = self._parser.should_keep_alive() and version() != "1.0"
         try:
             check_head(request, self._header_bytes, version)
         except ProblemError as problem:
@@ -294,9 +292,8 @@ class HttpConnection(asyncio.Protocol):
         if self._is_read:
             return
         version = self._parser.get_http_version()
-        if version == "1.0" or not is_for_a_socket(
-            request
-        ):  # httptools has not read its body: it does, without the upgrade
+        is_ours = version != "1.0" and is_for_a_socket(request)
+        if not is_ours:  # httptools has not read its body: it does, without the upgrade
             self._parser, self._received = httptools.HttpRequestParser(self), 0
             self.data_received(without_upgrade(request, version) + rest)
             return

@@ -9,6 +9,8 @@ from pipeline.web.problems import ProblemError
 MAX_HEAD = 16 << 10  # bytes of a request's line and headers
 HEADER_COST = 32  # bytes that a header costs besides its own (RFC 9113, 6.5.2, counts so)
 
+MOST_DIGITS = 20
+
 _OF_UPGRADES = frozenset((b"connection", b"upgrade", b"sec-websocket-key", b"sec-websocket-version"))
 _OF_BODIES = frozenset((b"content-encoding", b"content-length", b"content-type", b"expect", b"transfer-encoding"))
 WANTED = frozenset((b"authorization", b"host", b"origin", b"x-forwarded-for")) | _OF_BODIES | _OF_UPGRADES
@@ -33,6 +35,8 @@ def check_head(request: Request, header_bytes: int, version: Callable[[], str]) 
     host = headers.get(b"host")
     if b"," in host if host is not None else version() != "1.0":
         raise _not_http("send one Host")  # 3.2
+    if len(headers.get(b"content-length", b"")) > MOST_DIGITS:
+        raise _not_http("Content-Length has more digits than any body needs")
     if b"transfer-encoding" in headers:
         _check_coding(headers[b"transfer-encoding"], version())
     request.path, _, request.query = request.path.partition("?")
@@ -62,7 +66,7 @@ def _take_host_from_target(request: Request) -> None:
 def is_for_a_socket(request: Request) -> bool:
     """Tell whether a request that asks for an upgrade asks for a WebSocket (RFC 6455, 4.2.1): with a body it does not."""
     protocols = request.header(b"upgrade").lower().split(",")
-    has_body = b"transfer-encoding" in request.headers or int(request.headers.get(b"content-length", b"0")) > 0
+    has_body = b"transfer-encoding" in request.headers or request.headers.get(b"content-length", b"").strip(b"0") != b""
     return request.method == "GET" and not has_body and "websocket" in (each.strip() for each in protocols)
 
 

@@ -94,7 +94,7 @@ class Results:
                 await asyncio.sleep(LISTEN_S / 10)
                 continue
             message = await pubsub.get_message(timeout=LISTEN_S / 10)
-            if message is not None:
+            if message is not None and message["channel"].decode() in subscribed:  # else it came behind the last viewer
                 await self._show(message["channel"].decode(), message["data"])
 
     async def _show(self, name: str, result: bytes) -> None:

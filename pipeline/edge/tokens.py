@@ -68,9 +68,9 @@ class Tokens:
 
     def refuse(self, found: Collection[str]) -> None:
         """Take note of what the set holds; what one held that was lost since goes on."""
-        mark = next((name for name in found if name.startswith(MARK)), "")
+        mark = min((name for name in found if name.startswith(MARK)), default="")
         if mark != self._mark:
-            self._mark, self._lost = mark, self._revoked
+            self._mark, self._lost = mark, self._revoked.difference(found)
         self._revoked = self._lost.union(found)
 
     def mint(self, edge_id: str, days: float) -> tuple[str, Grant]:

@@ -35,8 +35,8 @@ _PASSING = (
 )
 # uvloop says so of a write in the moment before redis-py notices that the connection has ended.
 _CLOSED = "the handler is closed"
-# At the beginning; of what a script has called, Redis before 7 tells it within a text of its own.
-_is_passing = re.compile(r"(?:^|\s-)(?:MISCONF|LOADING|OOM|READONLY|NOREPLICAS|UNKILLABLE|BUSY)\b").search
+# At the beginning; of what a script has called, Redis before 7 tells it within a text of its own, redis-py of a pipeline, too.
+_is_passing = re.compile(r"(?:^|\s-|: \(['\"])(?:MISCONF|LOADING|OOM|READONLY|NOREPLICAS|UNKILLABLE|BUSY)\b").search
 
 
 def connect(settings: Settings) -> Redis:

@@ -130,7 +130,7 @@ class Hub:
             if task is not None and reader.sending and now - reader.sent_at > STUCK_S:
                 metrics.LIVE_READERS_DROPPED.inc()
                 task.cancel()
-            reader.heartbeat_due = now - reader.sent_at > HEARTBEAT_S / 2
+            reader.heartbeat_due = reader.heartbeat_due or now - reader.sent_at > HEARTBEAT_S / 2
 
     async def _serve(self, reader: Reader, send: Send) -> None:
         event = self.events.get(reader.poll_id)

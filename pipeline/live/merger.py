@@ -22,6 +22,7 @@ from pipeline.live.seconds import Seconds
 from pipeline.live.snapshot import Instants, ShownStatus, Snapshot, hold, is_behind, says_the_same, snapshot
 
 CHECK_EVERY_MS = 1_000  # whether the display still has everything that is shown
+LOOKS_OF_A_TURN = 10  # in which each poll that is over is read once
 
 log = structlog.get_logger(__name__)
 
@@ -61,7 +62,7 @@ class Merger:
     _counts: tuple[int, ...] = ()
     _checked_at: int = 0
     _turn: int = 0
-    _news: list[Shown] = field(default_factory=list)  # that nobody was told of
+    _news: dict[PollId, Shown] = field(default_factory=dict)  # the newest of each poll that nobody was told of
 
     async def begin(self) -> None:
         """Take up what is on the display already: that is no news."""
@@ -73,7 +74,7 @@ class Merger:
         self._news.clear()
 
     async def look(self, now_ms: int) -> list[Shown]:
-        """Look once; give the versions that are new since the last look that did not fail."""
+        """Look once; give the newest versions of polls that have new ones since the last look that did not fail."""
         if not 0 <= now_ms - self._checked_at < CHECK_EVERY_MS:
             await self._check()
             self._checked_at = now_ms
@@ -86,8 +87,8 @@ class Merger:
         self._measure(look)
         for poll_id in self._due(look):
             await self._refresh(poll_id, self.polls[poll_id], look)
-        news, self._news = self._news, []
-        return news
+        news, self._news = self._news, {}
+        return list(news.values())
 
     async def _check(self) -> None:
         """Notice what the display has lost, and whether foreign keys are gone."""
@@ -112,10 +113,10 @@ class Merger:
     def _take(self, poll: _Followed, shown: Shown) -> None:
         """Take note of what is shown of a poll, and that it is news."""
         poll.shown = shown
-        self._news.append(shown)
+        self._news[shown.snapshot.id] = shown
 
     def _due(self, look: _Look) -> list[PollId]:
-        """Name the polls that may say something new. Those that are over take turns: nothing but late votes happens to them."""
+        """Name the polls that may say something new. Those that are over take turns, each within a second or so."""
         offsets, due, over = look.heads.next_offsets, [], []
         for poll_id, poll in self.polls.items():
             shown = None if poll.shown is None else poll.shown.snapshot
@@ -127,10 +128,13 @@ class Merger:
                 over.append(poll_id)
             elif poll.read_at != offsets or _is_dated(shown, look):
                 due.append(poll_id)
-        if over:
+        for _ in range(0, len(over), LOOKS_OF_A_TURN):
             self._turn += 1
             poll_id = over[self._turn % len(over)]
-            if self.polls[poll_id].read_at != offsets:
+            poll = self.polls[poll_id]
+            shown = None if poll.shown is None else poll.shown.snapshot
+            is_dated = shown is not None and shown.phase is not Status.FINAL and _is_dated(shown, look)
+            if is_dated or poll.read_at != offsets:
                 due.append(poll_id)
         return due
 

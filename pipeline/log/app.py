@@ -19,6 +19,9 @@ from pipeline.settings import Settings
 SESSION_TIMEOUT_S = 6.0
 HEARTBEAT_S = 0.5  # by its answer a worker learns that others come or go: a hand-over waits as long
 FETCH_BYTES = 1 << 20  # of one partition in one response
+# aiokafka makes a member that has not fetched for this long leave its group, and Faust would not let it fetch, hence join,
+# again. A worker that waits for Redis or ClickHouse, its backlog full, waits for ever. No broker is told of this.
+FETCHED_WITHIN_S = 30 * 24 * 60 * 60.0
 
 
 def make_app(settings: Settings, service: str) -> BatchApp:
@@ -33,6 +36,7 @@ def make_app(settings: Settings, service: str) -> BatchApp:
         consumer_max_fetch_size=FETCH_BYTES,
         broker_session_timeout=SESSION_TIMEOUT_S,
         broker_heartbeat_interval=HEARTBEAT_S,
+        broker_max_poll_interval=FETCHED_WITHIN_S,
         broker_commit_interval=1.0,
         stream_buffer_maxsize=1 << 20,  # in batches, so never full: the transport bounds bytes instead
         stream_wait_empty=False,  # a rebalance need not wait for what is half done: the ledger fences it

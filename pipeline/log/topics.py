@@ -142,6 +142,8 @@ class Topics:
             answers = await self._admin.describe_configs([ConfigResource(ConfigResourceType.TOPIC, name)])
         resources = [resource for answer in answers for resource in answer.resources]
         for code, *_ in resources:
+            if code == UNKNOWN_TOPIC:  # a broker that has not heard of it yet
+                return None
             if code:
                 raise TopicMismatchError(
                     f"Kafka does not tell how topic {name} is configured ({for_code(code).__name__}), so nobody knows whether "
@@ -151,7 +153,7 @@ class Topics:
         partitions = description["partitions"]
         return TopicShape(
             len(partitions),
-            min(len(each["replicas"]) for each in partitions),
+            min((len(each["replicas"]) for each in partitions), default=0),
             {name: value for *_, entries in resources for name, value, *_ in entries},
         )
 

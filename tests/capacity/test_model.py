@@ -30,7 +30,17 @@ def test_what_still_comes_slows_the_draining_but_not_the_last_vote_of_the_peak()
     assert said.drained_s == pytest.approx(600_000 / 60_000)
 
 
+def test_where_less_is_counted_during_the_peak_another_vote_waits_longest() -> None:
+    # All of a core is taken by who publishes: nothing is counted for a minute, and then all at once.
+    costs = replace(PLAIN, publish_s=10e-6, worker_s=2e-6, redis_s=1e-6)
+    said = forecast(costs, Deployment(partitions=12, workers=12, cores=1), Peak(votes_per_s=100_000, seconds=60))
+    assert said.backlog == pytest.approx(6_000_000)
+    assert said.staleness_s == pytest.approx(60)
+
+
 def test_what_never_ends_is_infinite() -> None:
+    more = forecast(PLAIN, Deployment(partitions=12), Peak(votes_per_s=250_000, seconds=4, after_per_s=200_000))
+    assert (more.staleness_s, more.drained_s) == (math.inf, math.inf)
     said = forecast(PLAIN, Deployment(partitions=12), Peak(votes_per_s=250_000, seconds=4, after_per_s=100_000))
     assert said.drained_s == math.inf
 

@@ -67,6 +67,7 @@ REQUESTS: list[tuple[str, list[bytes], int]] = [
     ("folded header", [HEAD + b"X-Odd: a\r\n b: c\r\n\r\n"], 400),
     ("nul in a header", [HEAD + b"X-Odd: a\x00b\r\n\r\n"], 400),
     ("huge length", [HEAD + JSON + b"Content-Length: 99999999999\r\n\r\n"], 413),
+    ("length of many digits", [HEAD + JSON + b"Content-Length: " + b"0" * 5_000 + b"\r\n\r\n"], 400),
     ("length of a number that is none", [HEAD + JSON + b"Content-Length: 1e3\r\n\r\n"], 400),
     ("huge body in chunks", [HEAD + JSON + b"Transfer-Encoding: chunked\r\n\r\n2000\r\n" + b"x" * 8192 + b"\r\n"], 413),
     ("bad chunk", [HEAD + JSON + b"Transfer-Encoding: chunked\r\n\r\nzz\r\n"], 400),

@@ -189,6 +189,7 @@ def test_what_was_revoked_stays_so_when_the_set_is_lost() -> None:
     tokens = Tokens({"new": "0123456789abcdef0123456789abcdef"})
     token, grant = tokens.mint("cdn-1", 1)
     for found, is_refused in (
+        ({"cdn-1"}, True),  # of an older version, and without a mark
         ({"-1", "cdn-1"}, True),
         ({"-1"}, False),  # undone
         ({"-1", grant.token_id}, True),

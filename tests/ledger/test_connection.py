@@ -29,6 +29,9 @@ BEFORE_7 = "Error running script (call to f_6f2d): @user_script:39: @user_script
     [
         exceptions.ResponseError("MISCONF Redis is configured to save RDB snapshots"),
         *(exceptions.ResponseError(BEFORE_7.format(code)) for code in ("OOM", "READONLY", "MISCONF", "NOREPLICAS")),
+        exceptions.ResponseError(
+            "Command # 1 (HMGET k) of pipeline caused error: ('BUSY Redis is busy running a script',)"
+        ),
         exceptions.MovedError("7 127.0.0.1:7001"),
         exceptions.ClusterError("TTL exhausted."),
     ],
@@ -54,9 +57,8 @@ def test_what_does_not_pass_is_not(error: Exception, raised: type[Exception]) ->
 
 @pytest.mark.real
 async def test_a_full_redis_of_any_version_is_waited_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    installed = local_redis.server_binary()
     monkeypatch.setenv("PATH", "")
-    assert local_redis.server_binary() != installed  # the bundled one is older than 7
+    assert int(local_redis.version(local_redis.server_binary()).split(".")[0]) < 7  # the bundled one
     with LocalStack(tmp_path, [Part.REDIS]) as stack:
         client = connect(Settings(redis_url=stack.addresses.redis_url))
         book = RedisBook(client, "votes")

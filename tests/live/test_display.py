@@ -15,6 +15,7 @@ from pipeline.domain.result import merge
 from pipeline.errors import RedisMismatchError, UnavailableError
 from pipeline.health import Health
 from pipeline.ledger.reader import LedgerReader
+from pipeline.live.completeness import LogEnd
 from pipeline.live.display import Display, Shown
 from pipeline.live.merger import Merger
 from pipeline.live.reading import Heads, LiveReader
@@ -322,3 +323,20 @@ async def test_polls_that_nobody_finalised_cost_no_more_than_final_ones(
         await count.add(1, [(now_ms(), b"x", b"not a vote")])  # offsets move
         await instance.look(now_ms())
     assert sorted(reads) == sorted(names)  # one at a time, and each has its turn
+
+
+async def test_a_poll_that_was_closed_long_ago_is_dated_again_and_made_final_in_time(
+    client: Redis, topic: Settings, count: Count
+) -> None:
+    count.at = now_ms() - 200_000
+    await count.open(opened_at=count.at)
+    await count.mark(PollClosed(*count.poll_id, count.at + 10_000))
+    instance = merger(client, topic)
+    (shown,) = await instance.look(now_ms())
+    assert shown.snapshot.lag is None  # nobody has asked Kafka yet
+    instance.log_end = LogEnd(now_ms(), [len(entries) for entries in count.log])
+    (shown,) = await instance.look(now_ms())
+    assert (shown.snapshot.lag, shown.snapshot.status) == (0, ShownStatus.CLOSING)
+    await count.finalize()
+    (shown,) = await instance.look(now_ms())
+    assert shown.snapshot.status is ShownStatus.FINAL
