@@ -4,8 +4,10 @@ Every variable begins with ``AIRTALLY_``; a field's name in capitals is the rest
 """
 
 import ipaddress
+import re
 from pathlib import Path
 from typing import Annotated, Literal
+from urllib.parse import urlsplit
 
 from pydantic import Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
@@ -94,7 +96,7 @@ class Settings(BaseSettings):
         schemes = ("redis://", "rediss://", "unix://", "redis+cluster://", "rediss+cluster://")
         if url is not None and not url.startswith(schemes):
             raise ValueError(f"must begin with {', '.join(schemes[:-1])} or {schemes[-1]}")
-        return url
+        return _readable(url)
 
     @field_validator("edge_proxies")
     @classmethod
@@ -111,11 +113,23 @@ class Settings(BaseSettings):
     def _clickhouse_scheme(cls, url: str | None) -> str | None:
         if url is not None and not url.startswith(("http://", "https://")):
             raise ValueError("must begin with http:// or https://")
-        return url
+        return _readable(url)
+
+
+def _readable(url: str | None) -> str | None:
+    """Refuse what a client would fail on with a text of its own, in which a part of the password is."""
+    try:
+        urlsplit(url or "").port  # noqa: B018  # which raises
+    except ValueError:
+        raise ValueError(
+            "no port can be read in it: percent-encode all but letters and digits of user and password"
+        ) from None
+    return url
 
 
 def masked(address: str) -> str:
     """Give an address as it may be shown: without who comes, and with which password."""
+    address = re.sub(r"(?<=[?&]password=)[^&]*", "***", address)
     scheme, separator, rest = address.partition("://") if "://" in address else ("", "", address)
     _user, at, place = rest.rpartition("@")
     return f"{scheme}{separator}***@{place}" if at else address

@@ -98,14 +98,13 @@ def serving(found: Settings, poll: PollId | None = None, option: str = "<option>
 
 def how_to(found: Settings, addresses: Addresses) -> list[str]:
     """Give a line for each address, with what to do there."""
-    port = addresses.redis_url.rsplit(":", 1)[-1].split("/")[0]
     edge = served(found, "edge")
     tokens = f"edge        {edge}  tokens for edges in front of it: airtally edge-token mint cdn-1"
     query = f"'SELECT * FROM {found.clickhouse_database}.poll_results FORMAT PrettyCompact'"  # noqa: S608  # for people
     redis, clickhouse = masked(addresses.redis_url), masked(addresses.clickhouse_url)
     return [
         f"Kafka       {addresses.kafka}  topic {found.topic}, {found.partitions} partitions",
-        f"Redis       {redis}  e.g. redis-cli -p {port} hgetall '{{{found.topic}/0}}:head'",
+        f"Redis       {redis}  e.g. redis-cli -u '{redis}' hgetall '{{{found.topic}/0}}:head'",
         f"ClickHouse  {clickhouse}  e.g. curl '{clickhouse}' --data-binary {query}",
         *([tokens] if edge else []),
         *serving(found),

@@ -10,6 +10,7 @@ from urllib.parse import urlsplit
 from pipeline.errors import MissingToolError, UnavailableError
 from pipeline.local.ports import LOOPBACK
 from pipeline.local.process import Launch
+from pipeline.settings import masked
 
 NAME = "ClickHouse"
 STANDARD_PORT = 8123
@@ -74,8 +75,8 @@ def require_ok(address: str, name: str) -> None:
         response = connection.getresponse()
         text = response.read(200).decode(errors="replace")
     except (OSError, http.client.HTTPException) as error:
-        raise UnavailableError(f"{name} at {address} does not answer: {error}") from error
+        raise UnavailableError(f"{name} at {masked(address)} does not answer: {error}") from error
     finally:
         connection.close()
     if response.status != http.client.OK:
-        raise UnavailableError(f"{name} at {address} answers {response.status}: {text.strip()}")
+        raise UnavailableError(f"{name} at {masked(address)} answers {response.status}: {text.strip()}")

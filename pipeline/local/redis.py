@@ -12,6 +12,7 @@ from urllib.parse import urlsplit
 from pipeline.errors import MissingToolError, UnavailableError
 from pipeline.local.ports import LOOPBACK
 from pipeline.local.process import Launch
+from pipeline.settings import masked
 
 NAME = "Redis"
 STANDARD_PORT = 6379
@@ -97,7 +98,7 @@ def answers(address: str) -> None:
             connection.sendall(b"PING\r\n")
             reply = connection.recv(256)
     except OSError as error:
-        raise UnavailableError(f"Redis at {address} does not answer: {error}") from error
+        raise UnavailableError(f"Redis at {masked(address)} does not answer: {error}") from error
     # A server that wants a password is up, and that is all that was asked.
     if not reply.startswith((b"+PONG", b"-NOAUTH")):
-        raise UnavailableError(f"Redis at {address} answers {reply.decode(errors='replace').strip()!r}")
+        raise UnavailableError(f"Redis at {masked(address)} answers {reply.decode(errors='replace').strip()!r}")

@@ -46,7 +46,15 @@ def test_a_setting_that_cannot_be_used_is_named(airtally: Airtally, variable: st
 
 
 @pytest.mark.parametrize("variable", ["AIRTALLY_REDIS_URL", "AIRTALLY_CLICKHOUSE_URL"])
-@pytest.mark.parametrize("value", ["me:hunter2@server:9000", "oddly://me:hunt@er2@server:9000"])
+@pytest.mark.parametrize(
+    "value",
+    [
+        "me:hunter2@server:9000",
+        "oddly://me:hunt@er2@server:9000",
+        "redis://me:hunt/er2@server:9000",
+        "http://me:hunt#er2@server:9000",
+    ],
+)
 def test_a_password_is_not_shown(airtally: Airtally, variable: str, value: str) -> None:
     said = airtally("status", env={variable: value})
     assert said.returncode == 2

@@ -163,6 +163,11 @@ def test_no_password_is_shown(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     write_state(tmp_path, state)
     assert read_state(tmp_path) == state  # whole, for this user alone
     assert stat.S_IMODE((tmp_path / "state.json").stat().st_mode) == 0o600
-    shown = [*how_to(Settings(home=tmp_path), addresses), *(row.address for row in status(tmp_path))]
+    others = Addresses("kafka:9092", "redis://me:hunter2@redis/0", "https://clickhouse:8443/?user=me&password=hunter2")
+    shown = [
+        *(line for where in (addresses, others) for line in how_to(Settings(home=tmp_path), where)),
+        *(text for row in status(tmp_path) for text in (row.address, row.detail)),
+    ]
     assert "hunter2" not in "\n".join(shown)
+    assert any("does not answer" in text for text in shown)
     assert "redis://***@redis:6379/0" in shown
