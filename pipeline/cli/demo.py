@@ -36,11 +36,14 @@ CATCH_UP_S = 120.0  # how long tally and archive may take, after the show, to ha
 SHOWN_S = 20.0  # and how long it may take after that until the air shows it
 FRONTS = ("cdn-1", "cdn-2", "cdn-3")  # edges in front of ours
 TOKEN_DAYS = 30.0  # more than any show that stays
+
+# What the environment says of a show's servers, keys and network. The demo has its own, and is on this machine only.
 OF_OTHER_SERVERS = frozenset(
     (
         *("kafka", "kafka_security", "kafka_sasl_mechanism", "kafka_user", "kafka_password", "kafka_ca_file"),
         *("redis_url", "clickhouse_url", "clickhouse_database"),
         *("topic", "replication", "min_insync", "instance_id", "accept_truncated_log"),
+        *("edge_secret", "edge_token_keys", "edge_host", "live_host", "health_host"),
     )
 )
 

@@ -19,7 +19,6 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from pipeline.errors import ConfigurationError
 from pipeline.local import process
 from pipeline.local.parts import ALL_PARTS, STANDARD_PORTS, Addresses, Options, Part, Plan, choose
 from pipeline.local.ports import free_port
@@ -32,6 +31,7 @@ from pipeline.local.state import (
     acquire_lock,
     read_state,
     remove_state,
+    runs_already,
     status,
     stop_entries,
     stop_state,
@@ -190,10 +190,7 @@ class LocalStack:
             if detached:
                 return True
             self._unlock()  # before `stop` could take the system's state for ours
-            raise ConfigurationError(
-                f"the system in {self.folder} runs already, started by `airtally up`. Stop it with `airtally down`, or "
-                "choose another folder with AIRTALLY_HOME."
-            )
+            raise runs_already(self.folder)
         for name in stop_entries(self.folder, state, lambda _: None):
             on_progress(f"{name}: stopped, left over from a run that was interrupted")
         return False

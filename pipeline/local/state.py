@@ -137,6 +137,14 @@ def stop_entries(folder: Path, state: State | None, on_progress: Callable[[str],
     return stopped
 
 
+def runs_already(folder: Path) -> ConfigurationError:
+    """Say that it was started by ``airtally up``, and what to do."""
+    return ConfigurationError(
+        f"the system in {folder} runs already, started by `airtally up`. Stop it with `airtally down`, or "
+        "choose another folder with AIRTALLY_HOME."
+    )
+
+
 @contextmanager
 def locked(folder: Path) -> Iterator[None]:
     """Hold the folder's lock; the kernel lets go of it when this process ends, however that happens.
@@ -152,12 +160,16 @@ def locked(folder: Path) -> Iterator[None]:
 
 
 def clear(folder: Path) -> None:
-    """Delete what a folder holds.
+    """Delete what a folder holds, and stop what an interrupted run has left of it.
 
     Raises:
-        ConfigurationError: a command that is still running owns the system in this folder.
+        ConfigurationError: a system runs in this folder, owned by a command or started by ``airtally up``.
     """
     with locked(folder):
+        state = read_state(folder)
+        if state is not None and state.detached and state.runs:
+            raise runs_already(folder)
+        stop_entries(folder, state, lambda _: None)
         for path in folder.iterdir():
             if path.is_dir() and not path.is_symlink():
                 shutil.rmtree(path, ignore_errors=True)

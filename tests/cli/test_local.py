@@ -85,6 +85,10 @@ ELSEWHERE = {
     "AIRTALLY_INSTANCE_ID": "tally-1",
     "AIRTALLY_REPLICATION": "3",
     "AIRTALLY_TOPIC": "votes-of-the-show",
+    "AIRTALLY_EDGE_SECRET": "too short for an edge",
+    "AIRTALLY_LIVE_HOST": "192.0.2.1",  # no address of this machine
+    "AIRTALLY_EDGE_HOST": "192.0.2.1",
+    "AIRTALLY_HEALTH_HOST": "192.0.2.1",
 }
 
 

@@ -5,6 +5,7 @@ import signal
 import sys
 import time
 import urllib.request
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -175,6 +176,21 @@ def test_two_at_once_in_one_folder_are_refused(folder: Path, or_skip: OrSkip) ->
         with pytest.raises(ConfigurationError, match="another Airtally command"):
             stop_state(folder)
         stack.children[Part.REDIS].launch.probe()
+
+
+def test_a_folder_is_cleared_of_what_was_left_not_of_what_runs(folder: Path, or_skip: OrSkip) -> None:
+    with or_skip():
+        LocalStack(folder, QUICK).start(detached=True)
+    held = set(folder.rglob("*"))
+    with pytest.raises(ConfigurationError, match="runs already"):
+        state.clear(folder)
+    assert set(folder.rglob("*")) == held
+    left = read_state(folder)
+    assert left is not None
+    state.write_state(folder, replace(left, complete=False))  # as an interrupted start does
+    state.clear(folder)
+    assert not left.entries[0].alive
+    assert [path.name for path in folder.iterdir()] == ["lock"]
 
 
 def test_a_part_with_an_address_is_not_started(folder: Path, or_skip: OrSkip) -> None:
