@@ -13,7 +13,7 @@ from pipeline.cli.local_services import HEALTH_PORTS, display, edge_service, pag
 from pipeline.cli.services import prepare
 from pipeline.domain.poll import PollId
 from pipeline.local.edge_keys import edge_keys
-from pipeline.local.parts import STANDARD_PORTS, Addresses
+from pipeline.local.parts import STANDARD_PORTS, Addresses, Part
 from pipeline.local.ports import free_port
 from pipeline.local.stack import LocalStack, Options, Service
 from pipeline.local.state import read_state, stop_state
@@ -24,6 +24,12 @@ from pipeline.settings import Settings, masked
 def given(found: Settings) -> Addresses:
     """Give the addresses that the environment names: those parts are not started here."""
     return Addresses(found.kafka or "", found.redis_url or "", found.clickhouse_url or "")
+
+
+def _names_others(found: Settings, ours: Addresses) -> bool:
+    """Tell whether the environment names servers that are not those of a local system."""
+    named = given(found)
+    return any(named.of(part) not in {"", ours.of(part)} for part in Part)
 
 
 def with_addresses(found: Settings, addresses: Addresses) -> Settings:
@@ -124,15 +130,13 @@ def down() -> None:
 def status(*, json: Json = False) -> None:
     """Say what of the local system runs, answers, and where. Of servers elsewhere `airtally doctor` tells."""
     found = settings_module.load()
-    rows = read_status(found.home)
+    rows, known = read_status(found.home), read_state(found.home)
+    elsewhere = _names_others(found, known.addresses if known is not None else Addresses())
     if json:
         print_json([asdict(row) for row in rows])
-    elif read_state(found.home) is None:
-        elsewhere = [name for name, address in asdict(given(found)).items() if address]
+    elif known is None:
         console.print(
-            "nothing is running here; of the servers that the environment names `airtally doctor` tells"
-            if elsewhere
-            else "nothing is running here: start it by `airtally up`",
+            "nothing is running here" if elsewhere else "nothing is running here: start it by `airtally up`",
             highlight=False,
         )
     else:
@@ -143,5 +147,10 @@ def status(*, json: Json = False) -> None:
         console.print(table)
         for line in serving(found):
             console.print(line, highlight=False, markup=False, soft_wrap=True)
+    if elsewhere and not json:
+        console.print(
+            "of the servers that the environment names `airtally doctor` tells, and /readyz of each service",
+            highlight=False,
+        )
     if any(not row.answering for row in rows):
         raise typer.Exit(1)

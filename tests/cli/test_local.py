@@ -129,11 +129,15 @@ def test_a_demo_that_stays_is_on_the_air_until_ctrl_c(
     assert living_in(tmp_path) == []
 
 
-def test_of_servers_elsewhere_status_says_nothing(airtally: Airtally) -> None:
+def test_of_servers_elsewhere_status_says_nothing(airtally: Airtally, tmp_path: Path) -> None:
+    (home := tmp_path / ".airtally").mkdir()
     assert "airtally up" in airtally("status").stdout
     said = airtally("status", env=ELSEWHERE)
     assert "airtally doctor" in said.stdout
     assert "airtally up" not in said.stdout
+    write_state(home, State(detached=True, complete=True, addresses=Addresses("127.0.0.1:9092")))
+    assert "airtally doctor" in airtally("status", env=ELSEWHERE).stdout
+    assert "airtally doctor" not in airtally("status", env={"AIRTALLY_KAFKA": "127.0.0.1:9092"}).stdout  # its own
 
 
 @pytest.mark.parametrize(
