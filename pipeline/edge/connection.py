@@ -160,9 +160,9 @@ class HttpConnection(asyncio.Protocol):
         request = self._request
         self._in_head = False
         request.method = self._parser.get_method().decode("latin-1")
-        version = self._parser.get_http_version
+        version = self._parser.get_http_version()
         # Of HTTP/1.0 a connection would go on only if the answer said so: it ends.
-        request.keep_alive = self._parser.should_keep_alive() and version() != "1.0"
+        request.keep_alive = self._parser.should_keep_alive() and version != "1.0"
         try:
             check_head(request, self._header_bytes, version)
         except ProblemError as problem:

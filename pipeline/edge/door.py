@@ -63,7 +63,7 @@ class Door:
         request.grant = self._granted(request)
         if not _is_json(request.headers.get(b"content-type", b"")):
             raise ProblemError(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, f"send {JSON}", {"Accept": JSON})
-        if request.header(b"content-encoding").lower() not in {"", "identity"}:
+        if request.headers.get(b"content-encoding", b"").lower() not in {b"", b"identity"}:
             raise ProblemError(
                 HTTPStatus.UNSUPPORTED_MEDIA_TYPE,
                 "send it as it is, without Content-Encoding",

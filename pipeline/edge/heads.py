@@ -1,6 +1,6 @@
 """What a request's head must be, whatever it is for (RFC 9112), and which of its headers somebody asks for."""
 
-from collections.abc import Callable, Collection
+from collections.abc import Collection
 from http import HTTPStatus
 
 from pipeline.edge.messages import Request
@@ -8,21 +8,20 @@ from pipeline.web.problems import ProblemError
 
 MAX_HEAD = 16 << 10  # bytes of a request's line and headers
 HEADER_COST = 32  # bytes that a header costs besides its own (RFC 9113, 6.5.2, counts so)
-
-MOST_DIGITS = 20
+MOST_DIGITS = 20  # of a body's length: Python refuses to read some thousands of them
 
 _OF_UPGRADES = frozenset((b"connection", b"upgrade", b"sec-websocket-key", b"sec-websocket-version"))
 _OF_BODIES = frozenset((b"content-encoding", b"content-length", b"content-type", b"expect", b"transfer-encoding"))
 WANTED = frozenset((b"authorization", b"host", b"origin", b"x-forwarded-for")) | _OF_BODIES | _OF_UPGRADES
 
 
-def check_head(request: Request, header_bytes: int, version: Callable[[], str]) -> None:
+def check_head(request: Request, header_bytes: int, version: str) -> None:
     """Make sure that a request can be read as its client means it, and take its target apart.
 
     Args:
         request: its path is the target as it came.
         header_bytes: of all its headers, with what each costs besides.
-        version: gives that of HTTP, such as "1.1".
+        version: of HTTP, such as "1.1".
 
     Raises:
         ProblemError: it cannot, nor can what comes after it.
@@ -33,12 +32,12 @@ def check_head(request: Request, header_bytes: int, version: Callable[[], str]) 
     if request.method == "CONNECT":
         raise _not_http("CONNECT is for proxies, and this is none")
     host = headers.get(b"host")
-    if b"," in host if host is not None else version() != "1.0":
+    if b"," in host if host is not None else version != "1.0":
         raise _not_http("send one Host")  # 3.2
     if len(headers.get(b"content-length", b"")) > MOST_DIGITS:
         raise _not_http("Content-Length has more digits than any body needs")
     if b"transfer-encoding" in headers:
-        _check_coding(headers[b"transfer-encoding"], version())
+        _check_coding(headers[b"transfer-encoding"], version)
     request.path, _, request.query = request.path.partition("?")
     if request.path[:1] != "/":
         _take_host_from_target(request)

@@ -19,9 +19,8 @@ from pipeline.web.listening import BACKLOG
 MOST_IN_A_ROUND = 256  # connections; the event loop has others to serve as well
 LOOK_S = 0.01  # for room, while there is none
 SHORT_BACKLOG = 64  # meanwhile
-PAUSE_S = (
-    0.5  # when the system has no files or no memory left; and between looks whether many may wait in the kernel again
-)
+# When the system has no files or no memory left; and between looks whether many may wait in the kernel again.
+PAUSE_S = 0.5
 
 log = structlog.get_logger(__name__)
 
