@@ -14,12 +14,12 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from pipeline.archive.recount import GROUP_ROWS, HELD, Recount, groups_of, rows_of
+from pipeline.archive.recount import GROUP_ROWS, HELD, ROW_BYTES, Recount, groups_of, rows_of
 from pipeline.domain.poll import PollId
 from pipeline.settings import Settings
 
 MOST = 1_000  # voters looked at in one go; and when so many are found, they are proof enough
-SPILL_BYTES = GROUP_ROWS * 1_700  # of keys that ClickHouse groups: what is more goes to its disk
+SPILL_BYTES = GROUP_ROWS * ROW_BYTES  # of keys that ClickHouse groups: what is more goes to its disk
 
 _CUT = "transform(partition, {partitions:Array(UInt32)}, {cuts:Array(UInt64)}, toUInt64(0))"
 _POLL = "topic = {topic:String} AND show_id = {show:String} AND poll_id = {poll:String}"
