@@ -1,5 +1,7 @@
 """The health page of a service: `/healthz` (alive), `/readyz` (caught up, its parts reachable), `/metrics`."""
 
+import copy
+
 import orjson
 from aiohttp import web
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
@@ -13,15 +15,27 @@ class Health:
 
     def __init__(self, service: str) -> None:
         self.service = service
-        self.problems: dict[str, str] = {"start": "not started yet"}
+        self._problems: dict[tuple[str, int | None], str] = {("start", None): "not started yet"}
+        self._partition: int | None = None  # that speaks; None: the service as a whole
+
+    @property
+    def problems(self) -> dict[str, str]:
+        """One problem of each topic that has any."""
+        return {about: problem for (about, _), problem in self._problems.items()}
+
+    def of(self, partition: int) -> "Health":
+        """Give the same health for one partition to speak of: that it is well itself does not make others so."""
+        part = copy.copy(self)
+        part._partition = partition  # noqa: SLF001  # its own class
+        return part
 
     def set(self, about: str, problem: str | None) -> None:
         """Note a problem, or that there is none."""
         if problem is None:
-            self.problems.pop(about, None)
+            self._problems.pop((about, self._partition), None)
         else:
-            self.problems[about] = problem
-        metrics.READY.set(not self.problems)
+            self._problems[about, self._partition] = problem
+        metrics.READY.set(not self._problems)
 
 
 async def serve(health: Health, host: str, port: int) -> web.AppRunner:

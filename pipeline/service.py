@@ -1,7 +1,7 @@
 """What all services have in common: a health page while they run, a topic that is checked first, gauges that are set."""
 
 import contextlib
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 
 import structlog
 
@@ -36,6 +36,6 @@ async def serving(settings: Settings, name: str, default_port: int) -> AsyncIter
     log.info("stopped")
 
 
-def measured(measure: Callable[[], None]) -> contextlib.AbstractAsyncContextManager[None]:
+def measured(measure: Callable[[], Awaitable[None] | None]) -> contextlib.AbstractAsyncContextManager[None]:
     """Set the gauges every second."""
     return repeating(measure, MEASURE_EVERY_S)

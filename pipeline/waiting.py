@@ -27,13 +27,14 @@ def now_s() -> float:
 
 
 @contextlib.asynccontextmanager
-async def repeating(call: Callable[[], None], every_s: float) -> AsyncIterator[None]:
+async def repeating(call: Callable[[], Awaitable[None] | None], every_s: float) -> AsyncIterator[None]:
     """Call again and again while the block runs, first after `every_s`."""
 
     async def repeat() -> None:
         while True:
             await asyncio.sleep(every_s)
-            call()
+            if (waited := call()) is not None:
+                await waited
 
     task = asyncio.create_task(repeat())
     try:

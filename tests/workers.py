@@ -7,6 +7,9 @@ import sys
 import time
 from collections.abc import Awaitable, Callable, Iterator
 
+import aiohttp
+import orjson
+
 from pipeline.domain.poll import PollId
 from pipeline.domain.result import merge
 from pipeline.ledger.reader import open_ledgers
@@ -57,6 +60,19 @@ def start(system: LocalStack, found: Settings, service: str, **more: str) -> Chi
             env={**environment(found), "AIRTALLY_HEALTH_PORT": str(port), **more},
         )
     )
+
+
+async def page(worker: Child, path: str) -> bytes:
+    """Read a page of a worker's health port."""
+    url = f"http://127.0.0.1:{worker.launch.env['AIRTALLY_HEALTH_PORT']}"
+    async with aiohttp.ClientSession(url) as session, session.get(path) as answer:
+        return await answer.read()
+
+
+async def problems(worker: Child) -> dict[str, str]:
+    """Ask a worker what keeps it from being ready."""
+    found: dict[str, str] = orjson.loads(await page(worker, "/readyz"))["problems"]
+    return found
 
 
 async def eventually(condition: Callable[[], Awaitable[bool]], what: str, timeout_s: float = WAIT_S) -> None:

@@ -15,6 +15,7 @@ from pipeline.archive.store import ArchiveStore
 from pipeline.errors import UnavailableError
 from pipeline.health import Health
 from pipeline.log.app import AppLog, on_partitions
+from pipeline.log.lag import Lag
 from pipeline.log.transport import BatchApp, BatchSchema
 from pipeline.settings import Settings
 from pipeline.waiting import end
@@ -45,6 +46,7 @@ class Archive:
         self._partitions = settings.partitions
         self._archivers = [Archiver(settings.topic, store, source, health, policy) for _ in range(2)]
         self._tasks: list[asyncio.Task[None]] = []
+        self._lag = Lag(source, health, metrics.ARCHIVE_LAG, metrics.ARCHIVE_NEXT_OFFSET, READY_LAG_RECORDS)
 
     def add(self, event: Any) -> None:
         """Take a batch."""
@@ -80,18 +82,11 @@ class Archive:
             log.warning("positions unknown", error=str(error))
             return {}
 
-    def measure(self) -> None:
+    async def measure(self) -> None:
         """Set the gauges, and note a lag."""
-        total = 0
-        next_offsets = ChainMap(*(archiver.next_offsets for archiver in self._archivers))
-        for partition, next_offset in next_offsets.items():
-            end = self._log.highwater(partition)
-            if end is not None:
-                lag = max(0, end - next_offset)
-                total += lag
-                metrics.ARCHIVE_LAG.labels(str(partition)).set(lag)
         metrics.HELD_BYTES.set(self._app.consumer.backlog.held_bytes)
-        self._health.set("lag", f"{total} records behind" if total > READY_LAG_RECORDS else None)
+        next_offsets = ChainMap(*(archiver.next_offsets for archiver in self._archivers))
+        await self._lag.measure(next_offsets)
 
     async def close(self) -> None:
         """Stop, with what was collected stored if that goes quickly."""

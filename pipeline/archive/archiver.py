@@ -39,15 +39,17 @@ class Archiver:
         self._wake = asyncio.Event()
         self._held: set[int] = set()  # the partitions to look after
         self._next: dict[int, int] = {}  # the offset to collect next; a partition that is missing must be asked for
+        self._stored: dict[int, int] = {}  # the offset to store next, once it was asked for
         self._sought_at: dict[int, float] = {}
+        self._compared_at: dict[int, float] = {}
         self._inserting: asyncio.Task[None] | None = None  # the flush that is not known to have arrived
         self._looked_at = float("-inf")
         self._doubts_seen = 0  # of the store's
 
     @property
-    def next_offsets(self) -> dict[int, int]:
-        """The offsets to collect next, as far as they are known."""
-        return dict(self._next)
+    def next_offsets(self) -> dict[int, int | None]:
+        """The offsets to store next, of the partitions to look after. None: it must be asked for."""
+        return {partition: self._stored[partition] if partition in self._next else None for partition in self._held}
 
     def add(self, event: Any) -> None:
         """Queue a batch. The transport bounds how many bytes can wait."""
@@ -104,17 +106,20 @@ class Archiver:
         self._wake.clear()
 
     async def _collect(self, batch: RecordBatch) -> bool:
-        """Take what is new of a batch into the buffer. False: the log is being read again from before it."""
+        """Take what is new of a batch into the buffer. False: nothing is, or the log is being read again from before it."""
         partition = batch.partition
         if partition not in self._next:
-            self._next[partition] = await self._position(partition)
+            self._begin_at(partition, await self._position(partition))
         next_offset = self._next[partition]
         if batch.first_offset > next_offset:
             await self._rewind(partition, next_offset, batch.first_offset)
             return False
+        if batch.next_offset <= next_offset:
+            await self._compare(partition, batch.next_offset, next_offset)
+            return False
         new = batch.since(next_offset)
         self._buffer.add(new, _now_ms())
-        self._next[partition] = max(next_offset, batch.next_offset)
+        self._next[partition] = batch.next_offset
         return True
 
     async def _position(self, partition: int) -> int:
@@ -180,7 +185,7 @@ class Archiver:
         metrics.APPEND_TO_STORED.observe(max(0.0, time.time() - flush.oldest_append_ms / 1000))
         for run in flush.ranges:
             metrics.ARCHIVED.labels(str(run.partition)).inc(run.next_offset - run.first_offset)
-            metrics.ARCHIVE_NEXT_OFFSET.labels(str(run.partition)).set(run.next_offset)
+            self._stored[run.partition] = run.next_offset
         for event in events:
             event.ack()
 
@@ -213,18 +218,43 @@ class Archiver:
                 log.warning("records are missing in ClickHouse", partition=partition, offset=stored)
             position = await self._position(partition)
             if self._next.get(partition) == expected:
-                self._next[partition] = position
+                self._begin_at(partition, position)
         reading, next_offset = self._log.position(partition), self._next.get(partition)
-        if not self._events and reading is not None and next_offset is not None and reading > next_offset:
+        if self._events or reading is None or next_offset is None:
+            return
+        if reading > next_offset:
             await self._rewind(partition, next_offset, reading)
+        else:
+            await self._compare(partition, reading, next_offset)
+
+    def _begin_at(self, partition: int, offset: int) -> None:
+        self._next[partition] = self._stored[partition] = offset
+
+    async def _compare(self, partition: int, reading: int, next_offset: int) -> None:
+        """See that the log has what was collected, if it is read from before that: it does not go back by itself."""
+        compared_at = self._compared_at.get(partition, float("-inf"))
+        if reading >= next_offset or now_s() - compared_at < REWIND_PAUSE_S:
+            return
+
+        async def ask() -> None:
+            end = await self._log.end_offset(partition)
+            if next_offset > end:
+                raise _replaced(partition, next_offset, end)
+
+        await until_available(ask, self._health, "kafka")
+        self._compared_at[partition] = now_s()
+
+
+def _replaced(partition: int, stored: int, end: int) -> LogReplacedError:
+    return LogReplacedError(
+        f"ClickHouse holds {stored} records of partition {partition}, the log has {end}: it is another log (the topic "
+        "was made anew?). Use another AIRTALLY_CLICKHOUSE_DATABASE or another AIRTALLY_TOPIC"
+    )
 
 
 def _impossible(partition: int, stored: int, begin: int, end: int) -> LogTruncatedError | LogReplacedError:
     if stored > end:
-        return LogReplacedError(
-            f"ClickHouse holds {stored} records of partition {partition}, the log has {end}: it is another log (the topic "
-            "was made anew?). Use another AIRTALLY_CLICKHOUSE_DATABASE or another AIRTALLY_TOPIC"
-        )
+        return _replaced(partition, stored, end)
     return LogTruncatedError(
         f"ClickHouse needs partition {partition} from {stored} on, its log begins at {begin}: {begin - stored} records "
         "that were never stored are gone. Set AIRTALLY_CLICKHOUSE_DATABASE to a new name to store what there is"

@@ -12,16 +12,19 @@ from pipeline.cli.context import command, console, errors, poll_id, read_result,
 from pipeline.cli.local import served
 from pipeline.domain.poll import PollId
 from pipeline.domain.result import Result
-from pipeline.errors import PollError
+from pipeline.errors import PollError, UnavailableError
 from pipeline.garbage import collect_rarely
+from pipeline.ledger.reader import open_ledgers
 from pipeline.load.crowd import Crowd
 from pipeline.load.oracle import Oracle
 from pipeline.load.plan import Plan, check_loopback
+from pipeline.log.offsets import LogOffsets
 from pipeline.settings import Settings
 from pipeline.waiting import repeating
 from pipeline.web.listening import allow_connections
 
-COUNTED_S = 60.0  # how long --check waits for the tally
+FOLDED_S = 60.0  # how long --check waits for the tally
+LATE_S = 30.0  # what was sent again, or had no answer, may come into the log as late as this
 
 
 @command
@@ -58,6 +61,8 @@ async def load(  # noqa: PLR0913, PLR0917  # options of a command
     """
     name = poll_id(show, poll)
     found = settings()
+    if check:
+        await _folded(found)  # what others have sent is not to count as ours
     before = await read_result(found, name, windows=False)
     if before is None:
         raise PollError(f"no partition knows the poll {show}/{poll}: open it by `airtally poll open`")
@@ -115,17 +120,38 @@ def _show(oracle: Oracle, seconds: float) -> None:
 
 
 async def _agrees(found: Settings, name: PollId, before: Result, oracle: Oracle) -> bool:
-    """Wait until the tally can have all, and compare."""
-    deadline = time.monotonic() + COUNTED_S
-    while True:
-        read = await read_result(found, name, windows=False)
-        counted = {} if read is None else {key: votes - before.totals[key] for key, votes in read.totals.items()}
-        differences = oracle.differences(counted)
-        if not differences:
-            console.print(f"counted {sum(counted.values()):,}: [bold green]agrees[/]", highlight=False)
-            return True
-        if time.monotonic() > deadline:
-            for line in differences:
-                console.print(f"[bold red]differs[/] {line}", highlight=False)
-            return False
-        await asyncio.sleep(0.2)
+    """Wait until the tally has all that can be in the log, and compare: a vote too many may be the last to come."""
+    if oracle.retries or oracle.undecided:
+        console.print(f"waits {LATE_S:.0f} s for what was sent again, or had no answer", highlight=False)
+        await asyncio.sleep(LATE_S)
+    await _folded(found)
+    read = await read_result(found, name, windows=False)
+    counted = {} if read is None else {key: votes - before.totals[key] for key, votes in read.totals.items()}
+    differences = oracle.differences(counted)
+    for line in differences:
+        console.print(f"[bold red]differs[/] {line}", highlight=False)
+    if not differences:
+        console.print(f"counted {sum(counted.values()):,}: [bold green]agrees[/]", highlight=False)
+    return not differences
+
+
+async def _folded(found: Settings) -> None:
+    """Wait until the ledgers have all that is in the log now.
+
+    Raises:
+        UnavailableError: they have not within a bounded time.
+    """
+    deadline = time.monotonic() + FOLDED_S
+    async with open_ledgers(found) as ledgers, LogOffsets(found) as offsets:
+        ends = await offsets.end()
+        while True:
+            heads = {head.partition: head.next_offset for head in await ledgers.heads()}
+            behind = [partition for partition, end in ends.items() if heads.get(partition, 0) < end]
+            if not behind:
+                return
+            if time.monotonic() > deadline:
+                raise UnavailableError(
+                    f"the tally has not folded partitions {behind} within {FOLDED_S:.0f} s as far as the log goes: does "
+                    "`airtally tally` run? Its /readyz tells"
+                )
+            await asyncio.sleep(0.2)

@@ -60,8 +60,9 @@ def connect(settings: Settings) -> Redis:
     scheme, _, address = settings.redis_url.partition("://")
     if scheme.endswith(CLUSTER):
         return cast("Redis", RedisCluster.from_url(f"{scheme.removesuffix(CLUSTER)}://{address}", **options))
-    # After a failover behind a name a connection may still lead to the old primary: it is closed, and the next asks anew.
-    return Redis.from_url(settings.redis_url, **options, retry_on_error=[exceptions.ReadOnlyError])
+    # After a failover behind a name a connection may still lead to the old primary, which is read-only; before Redis 7 its
+    # refusal of a script has no class of its own. So a connection that refuses anything is closed, and the next asks anew.
+    return Redis.from_url(settings.redis_url, **options, retry_on_error=[exceptions.ResponseError])
 
 
 def ask(pipe: Any, command: str, key: str) -> None:

@@ -2,7 +2,7 @@
 
 import asyncio
 import contextlib
-from collections.abc import Awaitable, Callable, Collection
+from collections.abc import Awaitable, Callable, Collection, Mapping
 from typing import Any
 
 import faust
@@ -18,6 +18,7 @@ from pipeline.settings import Settings
 # heartbeats come from the consumer's own thread, so that a worker that is busy folding does not miss twelve of them.
 SESSION_TIMEOUT_S = 6.0
 HEARTBEAT_S = 0.5  # by its answer a worker learns that others come or go: a hand-over waits as long
+METADATA_AGE_S = 5.0  # after this a topic that was gone is looked for again: in between nobody has any partition of it
 FETCH_BYTES = 1 << 20  # of one partition in one response
 # aiokafka makes a member that has not fetched for this long leave its group, and Faust would not let it fetch, hence join,
 # again. A worker that waits for Redis or ClickHouse, its backlog full, waits for ever. No broker is told of this.
@@ -38,6 +39,7 @@ def make_app(settings: Settings, service: str) -> BatchApp:
         broker_heartbeat_interval=HEARTBEAT_S,
         broker_max_poll_interval=FETCHED_WITHIN_S,
         broker_commit_interval=1.0,
+        consumer_metadata_max_age_ms=int(METADATA_AGE_S * 1000),
         stream_buffer_maxsize=1 << 20,  # in batches, so never full: the transport bounds bytes instead
         stream_wait_empty=False,  # a rebalance need not wait for what is half done: the ledger fences it
     )
@@ -63,17 +65,14 @@ class AppLog:
         """Give the offset after the last record."""
         return (await self._offsets.end(partition))[partition]
 
+    async def end_offsets(self) -> Mapping[int, int]:
+        """Give the offsets after the last records of all partitions."""
+        return await self._offsets.end()
+
     def position(self, partition: int) -> int | None:
         """Give the offset to read next; None: between two assignments, or before the first position is known."""
-        with contextlib.suppress(Exception):  # as below
-            found = self._app.consumer.position_now(TP(self._topic, partition))
-            return None if found is None else int(found)
-        return None
-
-    def highwater(self, partition: int) -> int | None:
-        """Give the offset after the last record, as of the last fetch; None: nothing was fetched yet."""
         with contextlib.suppress(Exception):  # between two assignments the driver knows no partition
-            found = self._app.consumer.highwater(TP(self._topic, partition))
+            found = self._app.consumer.position_now(TP(self._topic, partition))
             return None if found is None else int(found)
         return None
 

@@ -13,6 +13,7 @@ from pipeline.errors import UnavailableError
 from pipeline.health import Health
 from pipeline.ledger.ledger import Ledger
 from pipeline.log.app import AppLog, make_app, on_partitions
+from pipeline.log.lag import Lag
 from pipeline.log.offsets import LogOffsets
 from pipeline.log.transport import BatchApp, BatchSchema
 from pipeline.settings import Settings
@@ -33,6 +34,7 @@ class Tally:
         self._folders: dict[int, PartitionFolder] = {}
         self._tasks: dict[int, asyncio.Task[None]] = {}
         self._kept: dict[int, PartitionState] = {}  # of partitions that were revoked, until they are assigned anew
+        self._lag = Lag(log, health, metrics.LAG, metrics.NEXT_OFFSET, READY_LAG_RECORDS)
 
     def folder(self, partition: int) -> PartitionFolder:
         """Give the folder of a partition, begun if it is new here."""
@@ -86,18 +88,11 @@ class Tally:
             log.warning("positions unknown", error=str(error))
         return found
 
-    def measure(self) -> None:
+    async def measure(self) -> None:
         """Set the gauges, and note a lag that keeps the air behind."""
-        lags = {}
-        for partition, folder in self._folders.items():
-            end, next_offset = self._log.highwater(partition), folder.next_offset
-            if end is not None and next_offset is not None:
-                lags[partition] = max(0, end - next_offset)
-                metrics.LAG.labels(str(partition)).set(lags[partition])
         metrics.HELD_BYTES.set(self._app.consumer.backlog.held_bytes)
         metrics.MEMORY_BYTES.set(sum(folder.memory_bytes for folder in self._folders.values()))
-        total = sum(lags.values())
-        self._health.set("lag", f"{total} records behind" if total > READY_LAG_RECORDS else None)
+        await self._lag.measure({partition: folder.next_offset for partition, folder in self._folders.items()})
 
     async def close(self) -> None:
         """Stop folding."""

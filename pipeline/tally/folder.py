@@ -64,19 +64,15 @@ class PartitionFolder:
         kept: PartitionState | None = None,
     ) -> None:
         self.partition = partition
-        self._ledger, self._log, self._health = ledger, source, health
+        self._ledger, self._log, self._health = ledger, source, health.of(partition)
         self._accept_truncated = accept_truncated
         self._events: deque[Any] = deque()
         self._wake = asyncio.Event()
         self._state: PartitionState | None = None  # the ledger's; None: not known now
         self._folded = kept  # the last one that was folded to, whether or not the ledger has it
-        self._began_at = self._sought_at = float("-inf")
+        self.next_offset: int | None = None  # of the record to fold next, when the ledger was last known
+        self._began_at = self._sought_at = self._compared_at = float("-inf")
         self._label = str(partition)
-
-    @property
-    def next_offset(self) -> int | None:
-        """The offset of the record to fold next, as far as this worker knows."""
-        return None if self._state is None else self._state.next_offset
 
     @property
     def memory_bytes(self) -> int:
@@ -91,6 +87,7 @@ class PartitionFolder:
     def forget(self) -> PartitionState | None:
         """Let go of what waits, so that it no longer counts as held: somebody else reads it again. Give the last state."""
         self._events.clear()
+        self._health.set("redis", None)
         return self._folded
 
     async def run(self) -> None:
@@ -140,11 +137,12 @@ class PartitionFolder:
         Redis was wiped, say; or a batch from behind a gap came in the pause after a seek, and nothing came after it.
         """
         try:
-            expected, found = self.next_offset, await self._ledger.next_offset(self.partition)
-            if found != expected:
+            expected = None if self._state is None else self._state.next_offset
+            if await self._ledger.next_offset(self.partition) != expected:
                 self._state = None
             position = self._log.position(self.partition)
-            await self._realign(expected or 0 if position is None else position)
+            if await self._realign(expected or 0 if position is None else position) and position is not None:
+                await self._compare(position)
         except UnavailableError as error:
             self._health.set("redis", str(error))
         else:
@@ -176,7 +174,7 @@ class PartitionFolder:
         if self._state is None:
             self._state = self._folded = await self._load()
             self._health.set("redis", None)
-        next_offset = self._state.next_offset
+        next_offset = self.next_offset = self._state.next_offset
         if first_offset <= next_offset:
             return True
         if now_s() - self._sought_at > REWIND_PAUSE_S:
@@ -186,6 +184,7 @@ class PartitionFolder:
     async def _apply(self, batch: RecordBatch) -> bool:
         """Fold what the ledger does not have yet. True: it answered otherwise than expected, so look again."""
         assert self._state is not None  # noqa: S101  # _realign went before
+        await self._compare(batch.next_offset)
         batch = batch.since(self._state.next_offset)
         pieces = max(1, -(-len(batch) // CHUNK_RECORDS))  # no more than it takes, and even ones
         for piece in batch.split(-(-len(batch) // pieces)):
@@ -207,7 +206,7 @@ class PartitionFolder:
                     ledger_next_offset=reply.next_offset,
                 )
                 return True
-            self._state = state
+            self._state, self.next_offset = state, state.next_offset
             self._measure(piece, chunk)
         return False
 
@@ -228,13 +227,23 @@ class PartitionFolder:
             await self._ledger.create(self.partition, base)
             log.info("ledger begun", partition=self.partition, offset=base)
             state = PartitionState(base, base=base)
-        end = await self._log.end_offset(self.partition)
-        if state.next_offset > end:
-            raise LogReplacedError(
-                f"the ledger of partition {self.partition} has folded {state.next_offset} records, the log has {end}: it "
-                "is another log (the topic was made anew?). Use another Redis database or another AIRTALLY_TOPIC"
-            )
+        await self._see_that_log_has(state.next_offset)
         return state
+
+    async def _compare(self, reading: int) -> None:
+        """See that the log has what was folded, if it is read from before that: it does not go back by itself."""
+        assert self._state is not None  # noqa: S101  # _realign went before
+        if reading < self._state.next_offset and now_s() - self._compared_at > REWIND_PAUSE_S:
+            await self._see_that_log_has(self._state.next_offset)
+            self._compared_at = now_s()
+
+    async def _see_that_log_has(self, next_offset: int) -> None:
+        end = await self._log.end_offset(self.partition)
+        if next_offset > end:
+            raise LogReplacedError(
+                f"the ledger of partition {self.partition} has folded {next_offset} records, the log has {end}: it is "
+                "another log (the topic was made anew?). Use another Redis database or another AIRTALLY_TOPIC"
+            )
 
     async def _rewind(self, first_offset: int, next_offset: int) -> None:
         begin = await self._log.begin_offset(self.partition)
@@ -252,7 +261,6 @@ class PartitionFolder:
 
     def _measure(self, piece: RecordBatch, chunk: Chunk) -> None:
         metrics.RECORDS_FOLDED.labels(self._label).inc(len(piece))
-        metrics.NEXT_OFFSET.labels(self._label).set(chunk.next_offset)
         metrics.CHUNK_RECORDS.observe(len(piece))
         metrics.APPEND_TO_APPLIED.observe(max(0.0, time.time() - piece.append_times[0] / 1000))
         for outcome, number in chunk.outcomes.items():

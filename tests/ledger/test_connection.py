@@ -78,21 +78,28 @@ async def redis_at(address: str) -> AsyncIterator[Redis]:
 
 
 @pytest.mark.real
-async def test_after_a_failover_behind_a_name_the_new_primary_is_found(tmp_path: Path) -> None:
+@pytest.mark.parametrize("bundled", [False, True])
+async def test_after_a_failover_behind_a_name_the_new_primary_is_found(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, bundled: bool
+) -> None:
     """The old one lives on as a replica, and keeps its connections."""
+    if bundled:
+        monkeypatch.setenv("PATH", "")
+        assert int(local_redis.version(local_redis.server_binary()).split(".")[0]) < 7
     with LocalStack(tmp_path / "a", [Part.REDIS]) as old, LocalStack(tmp_path / "b", [Part.REDIS]) as new:
         ports = [int(stack.addresses.redis_url.rsplit(":", 1)[1].split("/")[0]) for stack in (old, new)]
         name = Proxy(ports[0])
         await name.up()
         async with redis_at(f"redis://127.0.0.1:{name.port}/0") as client, redis_at(old.addresses.redis_url) as first:
-            await client.set("who", "old")
+            book = RedisBook(client, "votes")
+            await book.ledger.create(PARTITION, 1)
             name._target_port = ports[1]
             await first.replicaof("127.0.0.1", free_port())
-            with pytest.raises(UnavailableError), unavailable_if_down():
-                await client.set("who", "new")
-            await client.set("who", "new")
+            with pytest.raises(UnavailableError):
+                await book.ledger.create(PARTITION + 1, 2)
+            await book.ledger.create(PARTITION + 1, 3)
         async with redis_at(new.addresses.redis_url) as second:
-            assert await second.get("who") == b"new"
+            assert await RedisBook(second, "votes").ledger.next_offset(PARTITION + 1) == 3
         await name.down()
 
 

@@ -1,6 +1,6 @@
 """The log: records of some partitions, written by chance before the show and appended in it; and batches on their way."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from random import Random
 
@@ -85,5 +85,5 @@ class LogOfWorker(AppLog):
         end: int = await self._wire.call(lambda _: self._simulated.ends[partition])
         return end
 
-    def highwater(self, partition: int) -> int | None:
-        return self._simulated.ends[partition]
+    async def end_offsets(self) -> Mapping[int, int]:
+        return {partition: await self.end_offset(partition) for partition in range(len(self._simulated.ends))}
