@@ -4,10 +4,14 @@ import importlib.util
 import os
 import re
 import shutil
-import socket
 import subprocess
 from pathlib import Path
-from urllib.parse import urlsplit
+from typing import Any
+
+from redis import Redis
+from redis.backoff import NoBackoff
+from redis.exceptions import AuthenticationError, RedisError
+from redis.retry import Retry
 
 from pipeline.errors import MissingToolError, UnavailableError
 from pipeline.local.ports import LOOPBACK
@@ -85,20 +89,19 @@ def launch(folder: Path, port: int, *, appendonly: bool = False) -> Launch:
 
 
 def answers(address: str) -> None:
-    """Send a PING.
+    """Send a PING, over TLS or a Unix socket if the address says so; of a Cluster to the node that it names.
 
     Raises:
         UnavailableError: no PONG came back; while Redis loads its files it says so, and that is no PONG either.
     """
-    parts = urlsplit(address)
+    scheme, _, place = address.partition("://")
+    options: dict[str, Any] = {"socket_timeout": _ANSWER_S, "socket_connect_timeout": _ANSWER_S, "protocol": 2}
     try:
-        with socket.create_connection(
-            (parts.hostname or LOOPBACK, parts.port or STANDARD_PORT), _ANSWER_S
-        ) as connection:
-            connection.sendall(b"PING\r\n")
-            reply = connection.recv(256)
-    except OSError as error:
-        raise UnavailableError(f"Redis at {masked(address)} does not answer: {error}") from error
-    # A server that wants a password is up, and that is all that was asked.
-    if not reply.startswith((b"+PONG", b"-NOAUTH")):
-        raise UnavailableError(f"Redis at {masked(address)} answers {reply.decode(errors='replace').strip()!r}")
+        with Redis.from_url(
+            f"{scheme.removesuffix('+cluster')}://{place}", retry=Retry(NoBackoff(), 0), **options
+        ) as client:
+            client.ping()
+    except AuthenticationError:
+        return  # a server that wants a password, or another one, is up, and that is all that was asked
+    except (RedisError, OSError, ValueError) as error:
+        raise UnavailableError(f"Redis at {masked(address)} does not answer as it should: {error}") from error

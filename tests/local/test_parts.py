@@ -2,6 +2,7 @@
 
 import shutil
 import socket
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -99,6 +100,24 @@ def test_without_an_installed_redis_the_one_in_the_wheel_serves(
         process.wait_ready(child)
     finally:
         child.stop()
+
+
+def test_redis_is_asked_as_its_address_says(folder: Path, or_skip: OrSkip) -> None:
+    with or_skip():
+        launch = redis.launch(folder, free_port())
+    addresses = [f"unix://{folder / 'socket'}", redis.url(free_port()).replace("redis://", "redis+cluster://")]
+    port = addresses[1].rpartition(":")[2].partition("/")[0]
+    more = ["--unixsocket", str(folder / "socket"), "--port", port, "--requirepass", "secret"]
+    child = process.start(replace(launch, argv=[*launch.argv, *more], probe=lambda: redis.answers(addresses[0])))
+    try:
+        process.wait_ready(child)
+        for address in addresses:
+            redis.answers(address)
+    finally:
+        child.stop()
+    for address in addresses:
+        with pytest.raises(UnavailableError, match="does not answer"):
+            redis.answers(address)
 
 
 def test_clickhouse_keeps_its_tables(folder: Path, or_skip: OrSkip) -> None:
