@@ -58,6 +58,7 @@ class Settings(BaseSettings):
     live_host: str = "127.0.0.1"
     live_port: Port = 8090  # 0: any free one
     live_readers: Annotated[int, Field(ge=1)] = 10_000  # event streams at once; more are told to come again
+    live_origins: str = ""  # whose pages may read besides our own (CORS): "https://graphics.example", or "*", files too
 
     # The edge's door: viewers' votes, and edges in front of it.
     edge_host: str = "127.0.0.1"

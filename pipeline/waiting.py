@@ -33,8 +33,11 @@ async def repeating(call: Callable[[], Awaitable[None] | None], every_s: float) 
     async def repeat() -> None:
         while True:
             await asyncio.sleep(every_s)
-            if (waited := call()) is not None:
-                await waited
+            try:
+                if (waited := call()) is not None:
+                    await waited
+            except Exception:  # a bug of one time is not to end all the others
+                log.exception("a bug in what is done again and again")
 
     task = asyncio.create_task(repeat())
     try:

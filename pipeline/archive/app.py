@@ -59,12 +59,15 @@ class Archive:
         for archiver, share in self._shares(partitions):
             archiver.hold(share)
         log.info("partitions assigned", partitions=sorted(tp.partition for tp in partitions))
+        self._lag.unknown()
         self._health.set("start", None)
         self._health.set("partitions", None)
 
     async def revoked(self, partitions: Collection[TP]) -> None:
         """Let go of partitions."""
         self._health.set("partitions", "a rebalance is under way")
+        for archiver, share in self._shares(partitions):
+            archiver.release(share)
         try:
             async with asyncio.timeout(POSITIONS_WAIT_S / 2):
                 await self._forget(partitions)
@@ -129,7 +132,7 @@ def build(app: BatchApp, settings: Settings, archive: Archive) -> None:
     app.backlog_bytes *= 2
     # Small enough for a core's cache, and so copied sooner. The tally, whose chunks are of a partition, does better with more.
     app.response_bytes = 4 << 20
-    on_partitions(app, archive.assigned, archive.revoked)
+    on_partitions(app, settings, archive.assigned, archive.revoked)
 
     @app.agent(app.topic(settings.topic, schema=BatchSchema()), name="archive")
     async def store(stream: Any) -> None:

@@ -59,6 +59,11 @@ class Archiver:
     def hold(self, partitions: Collection[int]) -> None:
         """Look after these partitions, also while nothing of them arrives."""
         self._held = set(partitions)
+        self._wake.set()
+
+    def release(self, partitions: Collection[int]) -> None:
+        """Look after these no longer."""
+        self._held -= set(partitions)
 
     async def forget(self, partitions: Collection[int]) -> None:
         """Let go of partitions, or doubt their positions. A flush that is on its way arrives first."""
@@ -77,6 +82,8 @@ class Archiver:
         """
         while True:
             await self._woken()
+            for partition in sorted(self._held - set(self._next)):
+                await self._begin(partition)
             while self._events:
                 event = self._events.popleft()
                 if await self._collect(event.value.read()):
@@ -109,7 +116,7 @@ class Archiver:
         """Take what is new of a batch into the buffer. False: nothing is, or the log is being read again from before it."""
         partition = batch.partition
         if partition not in self._next:
-            self._begin_at(partition, await self._position(partition))
+            await self._begin(partition)
         next_offset = self._next[partition]
         if batch.first_offset > next_offset:
             await self._rewind(partition, next_offset, batch.first_offset)
@@ -126,15 +133,17 @@ class Archiver:
         """Ask ClickHouse what it holds of a partition."""
         await self._settle()
 
-        async def ask() -> int:
-            begin = await self._log.begin_offset(partition)
-            stored = (await self._store.whole_to(self._topic, {partition: begin})).get(partition)
-            end = await self._log.end_offset(partition)  # last: another worker may store what comes in meanwhile
-            if stored is not None and not begin <= stored <= end:
-                raise _impossible(partition, stored, begin, end)
-            return begin if stored is None else stored
-
-        return await until_available(ask, self._health, "clickhouse")
+        begin = await until_available(lambda: self._log.begin_offset(partition), self._health, "kafka")
+        found = await until_available(
+            lambda: self._store.whole_to(self._topic, {partition: begin}), self._health, "clickhouse"
+        )
+        stored = found.get(partition)
+        if stored is None:
+            return begin
+        end = await self._end_offset(partition, stored)  # last: another worker may store what comes in meanwhile
+        if not begin <= stored <= end:
+            raise _impossible(partition, stored, begin, end)
+        return stored
 
     async def stored(self, partitions: Collection[int]) -> dict[int, int]:
         """Ask ClickHouse, once, how far it holds the log of some partitions without a hole.
@@ -227,6 +236,9 @@ class Archiver:
         else:
             await self._compare(partition, reading, next_offset)
 
+    async def _begin(self, partition: int) -> None:
+        self._begin_at(partition, await self._position(partition))
+
     def _begin_at(self, partition: int, offset: int) -> None:
         self._next[partition] = self._stored[partition] = offset
 
@@ -235,26 +247,25 @@ class Archiver:
         compared_at = self._compared_at.get(partition, float("-inf"))
         if reading >= next_offset or now_s() - compared_at < REWIND_PAUSE_S:
             return
-
-        async def ask() -> None:
-            end = await self._log.end_offset(partition)
-            if next_offset > end:
-                raise _replaced(partition, next_offset, end)
-
-        await until_available(ask, self._health, "kafka")
+        end = await self._end_offset(partition, next_offset)
+        if next_offset > end:
+            raise _replaced(f"{next_offset} records of partition {partition} were read", end)
         self._compared_at[partition] = now_s()
 
+    async def _end_offset(self, partition: int, done: int) -> int:
+        return await until_available(lambda: self._log.end_offset(partition, done), self._health, "kafka")
 
-def _replaced(partition: int, stored: int, end: int) -> LogReplacedError:
+
+def _replaced(what: str, end: int) -> LogReplacedError:
     return LogReplacedError(
-        f"ClickHouse holds {stored} records of partition {partition}, the log has {end}: it is another log (the topic "
-        "was made anew?). Use another AIRTALLY_CLICKHOUSE_DATABASE or another AIRTALLY_TOPIC"
+        f"{what}, the log has {end}: it is another log (the topic was made anew?). Use another "
+        "AIRTALLY_CLICKHOUSE_DATABASE or another AIRTALLY_TOPIC"
     )
 
 
 def _impossible(partition: int, stored: int, begin: int, end: int) -> LogTruncatedError | LogReplacedError:
     if stored > end:
-        return _replaced(partition, stored, end)
+        return _replaced(f"ClickHouse holds {stored} records of partition {partition}", end)
     return LogTruncatedError(
         f"ClickHouse needs partition {partition} from {stored} on, its log begins at {begin}: {begin - stored} records "
         "that were never stored are gone. Set AIRTALLY_CLICKHOUSE_DATABASE to a new name to store what there is"

@@ -15,10 +15,11 @@ from pipeline.edge.ingest import Ingest
 from pipeline.edge.messages import JSON, Reply, Request, accepted, problem_reply
 from pipeline.edge.tokens import Grant, Tokens
 from pipeline.settings import Settings
+from pipeline.web.origins import origins_of
 from pipeline.web.problems import ProblemError, not_found, odd_id
 
 MAX_POSTED = 4 << 10  # bytes of a viewer's body
-MAX_FORWARDED = 512 << 10  # of an edge in front: 500 votes, each as long as can be
+MAX_FORWARDED = 640 << 10  # of an edge in front: 500 votes, each as long as can be, in any characters
 PREFLIGHT_S = 24 * 60 * 60
 
 Respond = Callable[[Reply], None]
@@ -41,7 +42,7 @@ class Door:
     def __init__(self, ingest: Ingest, tokens: Tokens, settings: Settings) -> None:
         self.ingest = ingest
         self._tokens, self._is_public = tokens, settings.edge_public
-        self._origins = frozenset(filter(None, (each.strip() for each in settings.edge_origins.split(","))))
+        self._origins = origins_of(settings.edge_origins)
         self._proxies = frozenset(_plain(each.strip()) for each in settings.edge_proxies.split(",") if each.strip())
 
     def admit(self, request: Request) -> int:

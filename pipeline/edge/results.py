@@ -94,8 +94,12 @@ class Results:
                 await asyncio.sleep(LISTEN_S / 10)
                 continue
             message = await pubsub.get_message(timeout=LISTEN_S / 10)
-            if message is not None and message["channel"].decode() in subscribed:  # else it came behind the last viewer
-                await self._show(message["channel"].decode(), message["data"])
+            newest: dict[str, bytes] = {}  # while some were written to thousands, others have come: the last says all
+            while message is not None:
+                newest[message["channel"].decode()] = message["data"]
+                message = await pubsub.get_message(timeout=0)
+            for name in newest.keys() & subscribed:  # else it came behind the last viewer
+                await self._show(name, newest[name])
 
     async def _show(self, name: str, result: bytes) -> None:
         """Show a result to everybody, unless it is as old as the last one: one is read and published at the same moment."""

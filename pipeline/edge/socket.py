@@ -16,12 +16,13 @@ import msgspec
 import orjson
 from websockets.frames import Frame, Opcode
 from websockets.http11 import Request as Handshake
+from websockets.http11 import Response
 from websockets.server import ServerProtocol
 
 from pipeline.domain.poll import PollId
 from pipeline.edge.door import MAX_POSTED
 from pipeline.edge.messages import Request, text_frame, unanswered
-from pipeline.web.problems import ProblemError, again_later
+from pipeline.web.problems import MEDIA_TYPE, ProblemError, again_later
 
 if TYPE_CHECKING:
     from pipeline.edge.site import Site
@@ -147,7 +148,10 @@ class VoterSocket(asyncio.Protocol):
 
     def _take_event(self, event: object) -> None:
         if isinstance(event, Handshake):
-            self._protocol.send_response(self._protocol.accept(event))
+            response = self._protocol.accept(event)
+            if response.status_code != HTTPStatus.SWITCHING_PROTOCOLS:
+                _make_problem(response, event.path)
+            self._protocol.send_response(response)
             self._flush()
             if self._wants_result and not self._closing:
                 self._site.results.join(self._poll_id, self)
@@ -245,6 +249,15 @@ def _told(vote_id: str | None, problem: ProblemError | None, path: str) -> bytes
     if problem is None:
         return orjson.dumps({"vote_id": vote_id, "status": 202})
     return b'{"vote_id":%b,%b' % (orjson.dumps(vote_id), problem.content(path)[1:])
+
+
+def _make_problem(response: Response, path: str) -> None:
+    """Tell what is wrong with a handshake as everything is told that is wrong."""
+    why = (response.body or b"").decode().strip()
+    response.body = ProblemError(HTTPStatus(response.status_code), why).content(path.partition("?")[0])
+    for name, value in (("Content-Type", MEDIA_TYPE), ("Content-Length", str(len(response.body)))):
+        del response.headers[name]
+        response.headers[name] = value
 
 
 def _is_utf_8(text: bytes) -> bool:

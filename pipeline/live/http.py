@@ -1,12 +1,14 @@
 """The display's door: JSON, event streams and pages, as one ASGI application."""
 
 import hashlib
+from collections.abc import Collection
 from importlib.resources import files
 
 import orjson
 from starlette.applications import Starlette
 from starlette.datastructures import MutableHeaders
 from starlette.exceptions import HTTPException
+from starlette.middleware.cors import CORSMiddleware
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
@@ -26,8 +28,10 @@ _OPENAPI = (files("pipeline.live") / "openapi.json").read_bytes()
 _ALWAYS = {"X-Content-Type-Options": "nosniff", "Referrer-Policy": "no-referrer"}
 
 
-def application(view: View, hub: Hub, edge_reader: EdgeReader, most_readers: int) -> Starlette:
-    """Make the application."""
+def application(
+    view: View, hub: Hub, edge_reader: EdgeReader, most_readers: int, origins: Collection[str] = ()
+) -> Starlette:
+    """Make the application. Pages of the origins may read it, too."""
 
     async def shows(request: Request) -> Response:
         content = orjson.dumps({"shows": _by_show(view)})
@@ -66,6 +70,10 @@ def application(view: View, hub: Hub, edge_reader: EdgeReader, most_readers: int
         exception_handlers={ProblemError: on_problem, HTTPException: on_http_exception, Exception: on_bug},
     )
     made.router.redirect_slashes = False
+    if origins:
+        made.add_middleware(
+            CORSMiddleware, allow_origins=origins, allow_methods=("GET", "HEAD"), expose_headers=("ETag",)
+        )
     made.add_middleware(SafeHeaders)
     return made
 

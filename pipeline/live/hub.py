@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from pipeline import metrics
+from pipeline.clock import now_ms
 from pipeline.domain.poll import PollId
 from pipeline.live.display import Shown
 
@@ -145,8 +146,9 @@ class Hub:
             await reader.wait()
 
     def _heartbeat(self) -> bytes:
-        """Say that we are here, and for how long nobody could know anything new; no client takes it for a version."""
-        return b'event: beat\ndata: {"looked_ms_ago":%d}\n\n' % (1000 * (time.monotonic() - self.looked_at))
+        """Say that we are here, when, and for how long nobody could know anything new; no client takes it for a version."""
+        ago = 1000 * (time.monotonic() - self.looked_at)
+        return b'event: beat\ndata: {"at":%d,"looked_ms_ago":%d}\n\n' % (now_ms(), ago)
 
     async def _send(self, reader: Reader, send: Send, content: bytes) -> None:
         reader.sending, reader.sent_at = True, time.monotonic()

@@ -17,6 +17,7 @@ GRACE_S = 3
 HEAD_S = 10.0  # for a request's head to arrive
 # Of a connection, in the kernel: what waits here is old before it is read, and thousands of readers share the memory.
 SEND_BUFFER_BYTES = 32 << 10
+WRITE_BUFFER_BYTES = 8 << 10  # and before that, in the process: some events
 
 
 class Connection(HttpToolsProtocol):
@@ -27,6 +28,7 @@ class Connection(HttpToolsProtocol):
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Begin."""
         super().connection_made(transport)
+        transport.set_write_buffer_limits(high=WRITE_BUFFER_BYTES)
         self._arrives_in(HEAD_S)
 
     def on_message_begin(self) -> None:

@@ -23,6 +23,7 @@ from pipeline.service import serving
 from pipeline.settings import Settings
 from pipeline.waiting import end, until_available
 from pipeline.web.listening import listen, need_connections
+from pipeline.web.origins import origins_of
 
 DEFAULT_HEALTH_PORT = 9103
 
@@ -58,7 +59,8 @@ async def run(settings: Settings) -> None:
 async def _serve(settings: Settings, merger: Merger, health: Health, listening: socket.socket) -> None:
     hub = Hub()
     view = View(merger, lambda: not {"redis", "start"} & set(health.problems))
-    server = Server(application(view, hub, EdgeReader(merger, now_ms), settings.live_readers), hub)
+    edges, origins = EdgeReader(merger, now_ms), origins_of(settings.live_origins)
+    server = Server(application(view, hub, edges, settings.live_readers, origins), hub)
     log.info("serving", address="http://{}:{}/".format(*listening.getsockname()[:2]))
     await _until_first_ends(
         server.serve(sockets=[listening]),

@@ -15,15 +15,11 @@ from pipeline.web.problems import away
 
 RECONNECT_MS = 1_000
 
-_START: Message = {
-    "type": "http.response.start",
-    "status": 200,
-    "headers": [
-        (b"content-type", b"text/event-stream; charset=utf-8"),
-        (b"cache-control", b"no-store"),
-        (b"x-accel-buffering", b"no"),  # nginx would hold events back
-    ],
-}
+_HEADERS = (
+    (b"content-type", b"text/event-stream; charset=utf-8"),
+    (b"cache-control", b"no-store"),
+    (b"x-accel-buffering", b"no"),  # nginx would hold events back
+)
 _END: Message = {"type": "http.response.body", "body": b"", "more_body": False}
 
 
@@ -44,7 +40,7 @@ class EventStream:
         async def send_chunk(content: bytes) -> None:
             await send({"type": "http.response.body", "body": content, "more_body": True})
 
-        await send(_START)
+        await send({"type": "http.response.start", "status": 200, "headers": list(_HEADERS)})  # others add theirs
         if scope["method"] == "HEAD":
             await send(_END)
             return

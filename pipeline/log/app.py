@@ -9,6 +9,7 @@ import faust
 from faust.types import TP
 
 from pipeline.domain.native import compile_all
+from pipeline.errors import TopicMismatchError
 from pipeline.log.connection import faust_options
 from pipeline.log.offsets import LogOffsets
 from pipeline.log.transport import BatchApp
@@ -17,8 +18,12 @@ from pipeline.settings import Settings
 # After this a worker that was killed loses its partitions to the others. It is the least that a broker allows by default;
 # heartbeats come from the consumer's own thread, so that a worker that is busy folding does not miss twelve of them.
 SESSION_TIMEOUT_S = 6.0
+# Faust's 90 s is how long a survivor would wait for an answer of a host that is gone, and with it for its partitions' leaders.
+# Joining is a request, too: the group has to be complete before that.
+REQUEST_TIMEOUT_S, REBALANCE_TIMEOUT_S = 20.0, 15.0
 HEARTBEAT_S = 0.5  # by its answer a worker learns that others come or go: a hand-over waits as long
 METADATA_AGE_S = 5.0  # after this a topic that was gone is looked for again: in between nobody has any partition of it
+ASK_AGAIN_S = 1.0
 FETCH_BYTES = 1 << 20  # of one partition in one response
 # aiokafka makes a member that has not fetched for this long leave its group, and Faust would not let it fetch, hence join,
 # again. A worker that waits for Redis or ClickHouse, its backlog full, waits for ever. No broker is told of this.
@@ -35,6 +40,8 @@ def make_app(settings: Settings, service: str) -> BatchApp:
         consumer_auto_offset_reset="earliest",
         consumer_group_instance_id=settings.instance_id and f"{service}-{settings.instance_id}",
         consumer_max_fetch_size=FETCH_BYTES,
+        broker_request_timeout=REQUEST_TIMEOUT_S,
+        broker_rebalance_timeout=REBALANCE_TIMEOUT_S,
         broker_session_timeout=SESSION_TIMEOUT_S,
         broker_heartbeat_interval=HEARTBEAT_S,
         broker_max_poll_interval=FETCHED_WITHIN_S,
@@ -61,9 +68,18 @@ class AppLog:
         """Give the first offset that the log still has."""
         return (await self._offsets.begin(partition))[partition]
 
-    async def end_offset(self, partition: int) -> int:
-        """Give the offset after the last record."""
-        return (await self._offsets.end(partition))[partition]
+    async def end_offset(self, partition: int, done: int = 0) -> int:
+        """Give the offset after the last record.
+
+        One before what is done of the log is not believed at once: a broker that hung and woke, and has not heard yet that it
+        leads the partition no longer, may say so.
+        """
+        end = (await self._offsets.end(partition))[partition]
+        if end < done:
+            await asyncio.sleep(ASK_AGAIN_S)
+            await self._offsets.find_leaders()
+            end = (await self._offsets.end(partition))[partition]
+        return end
 
     async def end_offsets(self) -> Mapping[int, int]:
         """Give the offsets after the last records of all partitions."""
@@ -80,9 +96,25 @@ class AppLog:
 PartitionsHook = Callable[[Collection[TP]], Awaitable[None]]
 
 
-def on_partitions(app: BatchApp, assigned: PartitionsHook, revoked: PartitionsHook) -> None:
-    """Call these at each assignment, with all partitions that are held now, and at each revocation."""
-    for signal, hook in ((app.on_partitions_assigned, assigned), (app.on_partitions_revoked, revoked)):
+def on_partitions(app: BatchApp, settings: Settings, assigned: PartitionsHook, revoked: PartitionsHook) -> None:
+    """Call these at each assignment, with all partitions that are held now, and at each revocation.
+
+    A partition that the settings do not know ends the app with a ``TopicMismatchError``: no reader would look at it.
+    """
+
+    async def assigned_or_crash(partitions: Collection[TP]) -> None:
+        if unknown := sorted(tp.partition for tp in partitions if tp.partition >= settings.partitions):
+            await app.crash(
+                TopicMismatchError(
+                    f"topic {settings.topic} has partitions {unknown}, AIRTALLY_PARTITIONS is {settings.partitions}: no result "
+                    "would have their votes, and since they were added a voter's votes are in two. Begin another topic, which "
+                    "has as many partitions as it needs from the first record on"
+                )
+            )
+        else:
+            await assigned(partitions)
+
+    for signal, hook in ((app.on_partitions_assigned, assigned_or_crash), (app.on_partitions_revoked, revoked)):
 
         async def handle(
             _app: BatchApp, partitions: Collection[TP], *, hook: PartitionsHook = hook, **_kwargs: Any

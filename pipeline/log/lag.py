@@ -30,6 +30,10 @@ class Lag:
         self._records, self._next_offset = records, next_offset
         self._measured: set[int] = set()
 
+    def unknown(self) -> None:
+        """Note that other partitions are held than those that were measured: until the next time nobody knows how far."""
+        self._health.set("lag", "not measured yet")
+
     async def measure(self, next_offsets: Mapping[int, int | None]) -> None:
         """Set the gauges of the partitions that are held now, take away those of others, and note what keeps from being ready.
 
@@ -52,5 +56,8 @@ class Lag:
         lags = {partition: max(0, ends[partition] - offset) for partition, offset in known.items()}
         for partition, lag in lags.items():
             self._records.labels(str(partition)).set(lag)
-        behind = sum(lags.values())
-        self._health.set("lag", f"{behind} records behind" if behind > self._most else None)
+        if lost := sorted(set(next_offsets) - set(known)):
+            self._health.set("lag", f"where to go on with partitions {lost} is being looked up")
+        else:
+            behind = sum(lags.values())
+            self._health.set("lag", f"{behind} records behind" if behind > self._most else None)

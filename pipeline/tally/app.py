@@ -59,6 +59,7 @@ class Tally:
             self.folder(partition)
         self._kept.clear()  # what is left is somebody else's now
         log.info("partitions assigned", partitions=sorted(mine))
+        self._lag.unknown()
         self._health.set("start", None)
         self._health.set("partitions", None)
 
@@ -113,7 +114,7 @@ def build(settings: Settings, offsets: LogOffsets, ledger: Ledger, health: Healt
     app = make_app(settings, "tally")
     tally = Tally(app, AppLog(app, settings.topic, offsets), ledger, health, settings)
     app.positions = tally.positions
-    on_partitions(app, tally.assigned, tally.revoked)
+    on_partitions(app, settings, tally.assigned, tally.revoked)
 
     @app.agent(app.topic(settings.topic, schema=BatchSchema()), name="tally")
     async def fold(stream: Any) -> None:

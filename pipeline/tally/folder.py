@@ -20,7 +20,7 @@ from pipeline.domain.partition import Answer
 from pipeline.errors import LogReplacedError, LogTruncatedError, UnavailableError
 from pipeline.health import Health
 from pipeline.ledger.ledger import Ledger
-from pipeline.waiting import for_ever, now_s
+from pipeline.waiting import for_ever, now_s, until_available
 
 # A script of this many votes takes some 1 ms, in which Redis answers nobody else, and their fold some 20, in which this worker
 # does nothing else. In chunks of a third of it, each vote costs half as much again. A fetch brings some 4,500 of a partition.
@@ -46,8 +46,8 @@ class Log(Protocol):
     async def begin_offset(self, partition: int) -> int:
         """Give the first offset that the log still has."""
 
-    async def end_offset(self, partition: int) -> int:
-        """Give the offset after the last record."""
+    async def end_offset(self, partition: int, done: int = 0) -> int:
+        """Give the offset after the last record; one before what is done of the log is asked for twice."""
 
 
 class PartitionFolder:
@@ -72,6 +72,7 @@ class PartitionFolder:
         self._folded = kept  # the last one that was folded to, whether or not the ledger has it
         self.next_offset: int | None = None  # of the record to fold next, when the ledger was last known
         self._began_at = self._sought_at = self._compared_at = float("-inf")
+        self._position: int | None = None  # of the consumer, when it was looked at last
         self._label = str(partition)
 
     @property
@@ -87,7 +88,8 @@ class PartitionFolder:
     def forget(self) -> PartitionState | None:
         """Let go of what waits, so that it no longer counts as held: somebody else reads it again. Give the last state."""
         self._events.clear()
-        self._health.set("redis", None)
+        for part in ("redis", "kafka"):
+            self._health.set(part, None)
         return self._folded
 
     async def run(self) -> None:
@@ -97,6 +99,7 @@ class PartitionFolder:
             LogError: the log cannot be folded exactly; somebody must decide.
             ConfigurationError: Redis holds what is not ours.
         """
+        await self._look()
         while True:
             if not await self._woken():
                 await self._look()
@@ -137,12 +140,14 @@ class PartitionFolder:
         Redis was wiped, say; or a batch from behind a gap came in the pause after a seek, and nothing came after it.
         """
         try:
-            expected = None if self._state is None else self._state.next_offset
-            if await self._ledger.next_offset(self.partition) != expected:
+            if self._state is not None and await self._ledger.next_offset(self.partition) != self._state.next_offset:
                 self._state = None
-            position = self._log.position(self.partition)
-            if await self._realign(expected or 0 if position is None else position) and position is not None:
-                await self._compare(position)
+            await self._know()
+            before, self._position = self._position, self._log.position(self.partition)
+            # If it has not moved, nothing that was read before it is on its way any more.
+            is_still = before == self._position and not self._events
+            if is_still and before is not None and await self._realign(before):
+                await self._compare(before)
         except UnavailableError as error:
             self._health.set("redis", str(error))
         else:
@@ -168,18 +173,24 @@ class PartitionFolder:
             with attempt:
                 while await self._realign(batch.first_offset) and await self._apply(batch):
                     pass
+        self._health.set("redis", None)
 
     async def _realign(self, first_offset: int) -> bool:
         """Load the state if it is not known. False: the ledger is behind, and the log is being read again."""
-        if self._state is None:
-            self._state = self._folded = await self._load()
-            self._health.set("redis", None)
-        next_offset = self.next_offset = self._state.next_offset
+        next_offset = await self._know()
         if first_offset <= next_offset:
             return True
         if now_s() - self._sought_at > REWIND_PAUSE_S:
             await self._rewind(first_offset, next_offset)
         return False
+
+    async def _know(self) -> int:
+        """Load the state if it is not known. Give the offset of the record to fold next."""
+        if self._state is None:
+            self._state = self._folded = await self._load()
+            self._health.set("redis", None)
+        self.next_offset = self._state.next_offset
+        return self._state.next_offset
 
     async def _apply(self, batch: RecordBatch) -> bool:
         """Fold what the ledger does not have yet. True: it answered otherwise than expected, so look again."""
@@ -217,7 +228,7 @@ class PartitionFolder:
             votes = sum(map(len, state.memory.values()))
             log.info("ledger loaded", partition=self.partition, remembered=votes, seconds=round(now_s() - began, 3))
         else:
-            base = await self._log.begin_offset(self.partition)
+            base = await self._begin_offset()
             if base > 0 and not self._accept_truncated:
                 raise LogTruncatedError(
                     f"partition {self.partition} has no ledger, and its log begins at {base}: {base} records are gone, "
@@ -238,15 +249,18 @@ class PartitionFolder:
             self._compared_at = now_s()
 
     async def _see_that_log_has(self, next_offset: int) -> None:
-        end = await self._log.end_offset(self.partition)
+        end = await until_available(lambda: self._log.end_offset(self.partition, next_offset), self._health, "kafka")
         if next_offset > end:
             raise LogReplacedError(
                 f"the ledger of partition {self.partition} has folded {next_offset} records, the log has {end}: it is "
                 "another log (the topic was made anew?). Use another Redis database or another AIRTALLY_TOPIC"
             )
 
+    async def _begin_offset(self) -> int:
+        return await until_available(lambda: self._log.begin_offset(self.partition), self._health, "kafka")
+
     async def _rewind(self, first_offset: int, next_offset: int) -> None:
-        begin = await self._log.begin_offset(self.partition)
+        begin = await self._begin_offset()
         if begin > next_offset:
             raise LogTruncatedError(
                 f"the ledger of partition {self.partition} must read on from {next_offset}, the log begins at {begin}: "

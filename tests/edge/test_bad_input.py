@@ -57,6 +57,10 @@ BODIES: list[tuple[bytes | dict[str, Any], int, str]] = [
 
 HEAD = b"POST /v1/shows/gala/polls/POLL/votes HTTP/1.1\r\nHost: edge\r\n"
 JSON = b"Content-Type: application/json\r\n"
+HANDSHAKE = (
+    HEAD.replace(b"POST", b"GET").replace(b"votes", b"socket") + b"Connection: Upgrade\r\nUpgrade: websocket\r\n"
+)
+KEY = b"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n"
 
 # Bytes that no client library sends, and the status that they must get; 0: the connection is closed without an answer.
 REQUESTS: list[tuple[str, list[bytes], int]] = [
@@ -88,6 +92,8 @@ REQUESTS: list[tuple[str, list[bytes], int]] = [
     ("odd poll", [b"POST /v1/shows/gala/polls/a%2f..%2fb/votes HTTP/1.1\r\nHost: e\r\nContent-Length: 0\r\n\r\n"], 400),
     ("no such address", [b"GET /../../etc/passwd HTTP/1.1\r\nHost: edge\r\n\r\n"], 404),
     ("a socket without its handshake", [b"GET /v1/shows/gala/polls/best/socket HTTP/1.1\r\nHost: edge\r\n\r\n"], 426),
+    ("a handshake without its key", [HANDSHAKE + b"Sec-WebSocket-Version: 13\r\n\r\n"], 400),
+    ("a handshake of another version", [HANDSHAKE + KEY + b"Sec-WebSocket-Version: 8\r\n\r\n"], 400),
     ("half a request, then the end", [HEAD + JSON + b"Content-Length: 500\r\n\r\n{"], 408),
     ("nothing at all", [b""], 0),
 ]  # fmt: skip

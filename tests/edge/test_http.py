@@ -4,11 +4,13 @@ import asyncio
 import re
 import time
 import uuid
+from pathlib import Path
 
 import orjson
 import pytest
 from jsonschema import Draft202012Validator
 
+import pipeline.edge as edge_package
 from pipeline.domain.outcome import Outcome
 from pipeline.edge.ballots import ForwardedBallot, PostedBallot
 from pipeline.edge.tokens import REVOKED_KEY, Tokens
@@ -168,6 +170,15 @@ async def test_many_processes_share_a_port(system: LocalStack, edge: Edge) -> No
             await asyncio.to_thread(first.stop)
 
 
+def kinds() -> set[str]:
+    """What the edge's problems are called, in its sources."""
+    sources = "".join(path.read_text("utf-8") for path in Path(edge_package.__file__).parent.glob("*.py"))
+    return {
+        *re.findall(r'kind="([a-z-]+)"', sources),
+        *re.findall(r'again_later\([^"]*"[^"]*",\s*"([a-z-]+)"', sources),
+    }
+
+
 async def test_the_openapi_document_tells_what_is_answered(edge: Edge) -> None:
     async with edge.session.get(f"{edge.url}/openapi.json") as answer:
         text = await answer.read()
@@ -177,11 +188,18 @@ async def test_the_openapi_document_tells_what_is_answered(edge: Edge) -> None:
         found = document
         for part in reference.decode().split("/"):
             found = found[part]
+    assert [kind for kind in kinds() if kind not in text.decode()] == []
     assert set(schemas["Ballot"]["properties"]) == set(PostedBallot.__struct_fields__)
     assert set(schemas["ForwardedBallot"]["properties"]) == set(ForwardedBallot.__struct_fields__)
     post = document["paths"]["/v1/shows/{show}/polls/{poll}/votes"]["post"]["responses"]
     assert {str(status) for _, status, _ in BODIES} <= set(post)
     assert {str(status) for _, _, status in REQUESTS if status not in {0, 426}} <= set(post)
+    body = document["paths"]["/v1/shows/{show}/polls/{poll}/votes"]["post"]["requestBody"]["content"][
+        "application/json"
+    ]
+    is_admitted = Draft202012Validator({**body["schema"], "components": document["components"]}).is_valid
+    assert all(map(is_admitted, (ballot(), ballot(cast_at=1), [ballot()], [ballot(cast_at=1)])))
+    assert not any(map(is_admitted, (ballot(voter=7), [ballot(voter=7)], [], {}, [ballot()] * 501)))
     validate = Draft202012Validator({**schemas["Problem"], "additionalProperties": False}).validate
     for content in (ballot(option_id="nobody"), ballot(voter=7), b"{"):
         validate((await edge.post(content))[1])

@@ -1,26 +1,20 @@
 """The pages in a real browser: Chromium, without a screen. Pictures of each are left in tests/live/out for a person to see."""
 
 import asyncio
-import os
-import shutil
 import uuid
-from collections.abc import AsyncIterator
 
 import pytest
-from playwright.async_api import Browser, async_playwright
+from playwright.async_api import Browser
 
 from pipeline.clock import now_ms
 from pipeline.domain.record import Option
 from pipeline.local.stack import LocalStack
-from tests.conftest import CI
 
 from .conftest import GoLive
 from .counting import Count, Entry
 from .watching import PHONE, TELEVISION, VIDEO, see
 
 pytestmark = [pytest.mark.real, pytest.mark.timeout(60)]
-
-CANDIDATES = ("chromium", "chromium-browser", "google-chrome")
 
 HOSTILE = (
     Option("markup", '<img src=x onerror="window.hacked=1"><script>window.hacked=2</script>'),
@@ -30,22 +24,6 @@ HOSTILE = (
     Option("long", "W" * 200),
     Option("breaks", "one\ntwo\tthree\u2028four"),
 )
-
-
-@pytest.fixture
-async def browser() -> AsyncIterator[Browser]:
-    path = next((found for name in CANDIDATES if (found := shutil.which(name))), None)
-    if path is None:
-        message = "no Chromium: install it (Debian, Ubuntu: apt install chromium)"
-        pytest.fail(message) if CI else pytest.skip(message)
-    async with async_playwright() as playwright:
-        made = await playwright.chromium.launch(
-            executable_path=path,
-            args=["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--lang=en-GB"],
-            env={**os.environ, "LANG": "en_GB.UTF-8", "TZ": "Europe/London"},
-        )
-        yield made
-        await made.close()
 
 
 VOTES = "() => [...document.querySelectorAll('.votes')].map((cell) => cell.textContent)"

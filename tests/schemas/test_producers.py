@@ -5,6 +5,7 @@ import shutil
 import subprocess
 import sys
 import uuid
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -54,24 +55,32 @@ def go() -> list[str]:
     return [tool("go"), "run", "-C", str(PRODUCERS / "go"), "."]
 
 
-@pytest.mark.parametrize("command", [node, java, go], ids=["node", "java", "go"])
-def test_a_producer_of_another_language(command: object, topic: Settings) -> None:
+Command = Callable[[], list[str]]
+EVERY_LANGUAGE = pytest.mark.parametrize("command", [node, java, go], ids=["node", "java", "go"])
+
+
+def publish(command: Command, topic: Settings, lines: str, **more: str) -> "subprocess.CompletedProcess[bytes]":
     environment = {
         **os.environ,
         "AIRTALLY_KAFKA": topic.kafka or "",
         "AIRTALLY_TOPIC": topic.topic,
         "AIRTALLY_EDGE_SECRET": SECRET,
+        **more,
     }
-    sent = {voter: str(uuid.uuid4()) for voter in VOTERS}
-    lines = "".join(f"{vote_id}\tada\t{voter}\n" for voter, vote_id in sent.items())
-    done = subprocess.run(
-        [*command(), "gala", "best"],  # type: ignore[operator]
+    return subprocess.run(
+        [*command(), "gala", "best"],
         input=lines.encode(),
         env=environment,
         capture_output=True,
         timeout=FIRST_TIME_S,
         check=False,
     )
+
+
+@EVERY_LANGUAGE
+def test_a_producer_of_another_language(command: Command, topic: Settings) -> None:
+    sent = {voter: str(uuid.uuid4()) for voter in VOTERS}
+    done = publish(command, topic, "".join(f"{vote_id}\tada\t{voter}\n" for voter, vote_id in sent.items()))
     assert done.returncode == 0, done.stderr.decode()
     assert f"{len(sent)} acknowledged" in done.stdout.decode()
     names = Pseudonyms(SECRET)
@@ -80,6 +89,33 @@ def test_a_producer_of_another_language(command: object, topic: Settings) -> Non
     assert {(vote.voter_id, vote.vote_id) for _, _, vote in found} == expected
     for partition, key, vote in found:
         assert (key, partition) == (vote.voter_id.encode(), java_partition(key, topic.partitions))
+
+
+@EVERY_LANGUAGE
+def test_a_producer_refuses_what_is_no_vote(command: Command, topic: Settings) -> None:
+    closes = 'ada","type":"poll.closed","closed_at":1,"n":"'  # a viewer's option that would be a marker
+    good = str(uuid.uuid4())
+    lines = [
+        *(f"{uuid.uuid4()}\t{option}\ta" for option in (closes, "Ada", "")),
+        *(f"{vote_id}\tada\ta" for vote_id in ("", "no-uuid", f"{uuid.uuid4()}0")),
+        f"{uuid.uuid4()}\tada",
+        f"{uuid.uuid4()}\tada\t",
+        f"{good}\tada\ta",
+    ]
+    done = publish(command, topic, "".join(f"{line}\n" for line in lines))
+    assert done.returncode == 1
+    assert "1 acknowledged" in done.stdout.decode()
+    assert "8 refused" in done.stderr.decode()
+    assert [vote.vote_id for _, _, vote in log_of(topic)] == [good]
+
+
+@EVERY_LANGUAGE
+@pytest.mark.parametrize("secret", ["", "short"])
+def test_a_producer_wants_a_secret(command: Command, topic: Settings, secret: str) -> None:
+    done = publish(command, topic, f"{uuid.uuid4()}\tada\ta\n", AIRTALLY_EDGE_SECRET=secret)
+    assert done.returncode != 0
+    assert b"AIRTALLY_EDGE_SECRET" in done.stderr
+    assert log_of(topic) == []
 
 
 def test_the_example_of_the_readme(topic: Settings, tmp_path: Path) -> None:

@@ -81,7 +81,7 @@ class LogOfWorker(AppLog):
         begin: int = await self._wire.call(lambda _: 0)
         return begin
 
-    async def end_offset(self, partition: int) -> int:
+    async def end_offset(self, partition: int, _done: int = 0) -> int:
         end: int = await self._wire.call(lambda _: self._simulated.ends[partition])
         return end
 

@@ -39,7 +39,7 @@ class Log:
     async def begin_offset(self, _partition: int) -> int:
         return 0
 
-    async def end_offset(self, _partition: int) -> int:
+    async def end_offset(self, _partition: int, _done: int = 0) -> int:
         return 1 << 40
 
     def position(self, _partition: int) -> int | None:

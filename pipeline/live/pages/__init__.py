@@ -18,10 +18,12 @@ _TYPES = {
 }
 
 # Scripts, styles, pictures and connections of our own and nothing else; no text ever becomes markup.
-_POLICY = (
-    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; base-uri 'none'; "
-    "form-action 'none'; require-trusted-types-for 'script'; trusted-types 'none'; frame-ancestors {}"
+_OURS = (
+    "default-src 'none'; script-src 'self'; img-src 'self'; connect-src 'self'; base-uri 'none'; form-action 'none'; "
 )
+_POLICY = f"{_OURS}style-src 'self'; require-trusted-types-for 'script'; trusted-types 'none'; frame-ancestors 'self'"
+# Playout systems show templates in frames, of files too, which no list of ancestors can name; and add the channel's own styles.
+_OVERLAY_POLICY = f"{_OURS}style-src 'self' 'unsafe-inline'"
 
 _FILES = {
     entry.name: entry.read_bytes()
@@ -37,7 +39,7 @@ def routes(view: View) -> list[Route]:
 
     async def overlay(request: Request) -> Response:
         view.poll_id(request)
-        return _file("overlay.html", request, framed_by="*")  # playout systems show templates in frames
+        return _file("overlay.html", request, _OVERLAY_POLICY)
 
     async def host(request: Request) -> Response:
         view.poll_id(request)
@@ -61,10 +63,10 @@ def _serves(name: str) -> Endpoint:
     return serve
 
 
-def _file(name: str, request: Request, framed_by: str = "'self'") -> Response:
+def _file(name: str, request: Request, policy: str = _POLICY) -> Response:
     content = _FILES[name]
     tag = f'"{hashlib.sha256(content).hexdigest()[:16]}"'
-    headers = {"ETag": tag, "Cache-Control": "no-cache", "Content-Security-Policy": _POLICY.format(framed_by)}
+    headers = {"ETag": tag, "Cache-Control": "no-cache", "Content-Security-Policy": policy}
     if request.headers.get("if-none-match") == tag:
         return Response(status_code=304, headers=headers)
     return Response(content, headers=headers, media_type=_TYPES[name[name.rfind(".") :]])

@@ -1,5 +1,7 @@
 // The edges that went quiet, in words. Asked for once a second: they are no part of the stream.
 
+import { ask } from "/pages/feed.js";
+
 const EVERY_MS = 1000;
 const NAMED = 4; // quiet edges that are named; the others are only counted
 
@@ -30,11 +32,8 @@ export function watchEdges(url, words, list, clock, state) {
     const now = state();
     if (now.wanted && !done) {
       try {
-        const answer = await fetch(url + "/edges");
-        if (answer.ok) {
-          write((await answer.json()).edges, now.over);
-          done = now.over;
-        }
+        write(JSON.parse(await ask(url + "/edges")).edges, now.over);
+        done = now.over;
       } catch (_) {
         // The page says already that nobody answers.
       }

@@ -4,6 +4,8 @@ const RETRY_MS = 1000;
 const SILENCE_MS = 15000; // on a line that stands something comes every 10 s
 const HELD_MS = 3000; // since the last look at the count: Redis is away, and what is shown is held
 const AHEAD_MS = 10000; // a version so far behind ours comes from a system that was set up anew
+const REST_MS = 5000; // between two looks at what is final
+const ANSWER_MS = 5000; // that an instance has for an answer: one that hangs is left
 
 // Colours of options that bring none: easy to tell apart, also for the colour-blind, on dark and on light.
 export const PALETTE = ["#3d8bfd", "#f5a524", "#2fbf9b", "#e0569b", "#9b7bff", "#e8663c", "#55c2e6", "#b7c94a"];
@@ -22,6 +24,38 @@ export function nameOf(option) {
   return option.label || option.id;
 }
 
+let ahead = -Infinity; // of the clock that performance.now() is
+
+// The time as the service has it: a playout machine without a time server may be a minute off. Of all that was heard the
+// latest is the nearest: the others took longer to come.
+export function now() {
+  return ahead === -Infinity ? Date.now() : performance.now() + ahead;
+}
+
+function hear(instant) {
+  ahead = Math.max(ahead, instant - performance.now());
+}
+
+// Fetches, but does not wait for ever.
+export async function ask(url) {
+  const giveUp = new AbortController();
+  const timer = setTimeout(() => giveUp.abort(), ANSWER_MS);
+  try {
+    const answer = await fetch(url, { cache: "no-cache", signal: giveUp.signal });
+    if (!answer.ok) {
+      throw new Error("not served: " + answer.status);
+    }
+    return await answer.text();
+  } finally {
+    clearTimeout(timer);
+  }
+}
+
+// Whether nothing is to be expected any more, but what somebody decides.
+function isSettled(snapshot) {
+  return snapshot.status === "final" && (snapshot.closed_at === null || snapshot.complete_to >= snapshot.closed_at);
+}
+
 // Calls onSnapshot with each newer snapshot, and onLine with whether the line stands, and since when the count says nothing any more
 // (an instant; null: it does).
 export function follow(url, onSnapshot, onLine) {
@@ -30,9 +64,8 @@ export function follow(url, onSnapshot, onLine) {
   let version = 0;
   let heardAt = Date.now();
 
-  function take(event) {
-    heardAt = Date.now();
-    const snapshot = JSON.parse(event.data);
+  function take(snapshot) {
+    hear(snapshot.as_of);
     if (snapshot.version <= version && version - snapshot.version < AHEAD_MS) {
       return;
     }
@@ -41,15 +74,45 @@ export function follow(url, onSnapshot, onLine) {
     onSnapshot(snapshot);
   }
 
+  function takeEvent(event) {
+    heardAt = Date.now();
+    const snapshot = JSON.parse(event.data);
+    take(snapshot);
+    if (isSettled(snapshot)) {
+      source.close();
+      rest();
+    }
+  }
+
+  // A browser has six lines to a host, and a page that has nothing to expect is not to keep one from another.
+  function rest() {
+    setTimeout(async () => {
+      try {
+        const snapshot = JSON.parse(await ask(url));
+        onLine(true, null);
+        take(snapshot);
+        if (!isSettled(snapshot)) {
+          connect();
+          return;
+        }
+      } catch (_) {
+        onLine(false, null);
+      }
+      rest();
+    }, REST_MS * (1 + Math.random()));
+  }
+
   function takeBeat(event) {
     heardAt = Date.now();
-    const ago = JSON.parse(event.data).looked_ms_ago;
-    onLine(true, ago > HELD_MS ? heardAt - ago : null);
+    const beat = JSON.parse(event.data);
+    hear(beat.at);
+    onLine(true, beat.looked_ms_ago > HELD_MS ? beat.at - beat.looked_ms_ago : null);
   }
 
   function connect() {
+    heardAt = Date.now();
     source = new EventSource(url + "/events");
-    source.onmessage = take;
+    source.onmessage = takeEvent;
     source.addEventListener("beat", takeBeat);
     source.onopen = () => {
       heardAt = Date.now();
@@ -64,8 +127,7 @@ export function follow(url, onSnapshot, onLine) {
   }
 
   setInterval(() => {
-    if (source.readyState === EventSource.OPEN && Date.now() - heardAt > silence) {
-      heardAt = Date.now();
+    if (source.readyState !== EventSource.CLOSED && Date.now() - heardAt > silence) {
       source.close();
       onLine(false, null);
       connect();

@@ -2,7 +2,7 @@
 
 import { drawChart } from "/pages/chart.js";
 import { watchEdges } from "/pages/edges.js";
-import { colourOf, follow, nameOf, pollOf } from "/pages/feed.js";
+import { ask, colourOf, follow, nameOf, now, pollOf } from "/pages/feed.js";
 import { Gliding, animate } from "/pages/motion.js";
 
 const STATUS = {
@@ -38,7 +38,7 @@ const put = (id, text) => {
 
 let shown = null;
 let rows = [];
-let complete = 0;
+let drawn = ""; // what the chart is of
 let fetching = false;
 let connected = false;
 const total = new Gliding((value) => put("total", whole.format(Math.round(value))), 0.5);
@@ -100,7 +100,7 @@ function show(snapshot) {
 }
 
 function isOver() {
-  return shown.closed_at !== null && Date.now() >= shown.closed_at;
+  return shown.closed_at !== null && now() >= shown.closed_at;
 }
 
 function showWords() {
@@ -108,10 +108,11 @@ function showWords() {
     return;
   }
   const held = shown.status === "recounting";
-  const status = shown.status === "closing" && !isOver() ? "open" : shown.status;
+  const runs = shown.status === "open" || shown.status === "closing"; // a part of the count may not have heard of the end
+  const status = runs ? (isOver() ? "closing" : "open") : shown.status;
   put("status", STATUS[status]);
   byId("status").className = "pill " + status;
-  const left = shown.closed_at === null || isOver() ? 0 : Math.ceil((shown.closed_at - Date.now()) / 1000);
+  const left = shown.closed_at === null || isOver() ? 0 : Math.ceil((shown.closed_at - now()) / 1000);
   put("countdown", left > 0 ? "closes in " + left + " s" : "");
   put("complete", shown.complete_to > shown.opened_at ? clock.format(shown.complete_to) : "\u2013");
   const none = held ? "being recounted" : "nothing";
@@ -151,17 +152,14 @@ function showOutcomes(outcomes) {
 }
 
 async function showPace() {
-  if (fetching || shown.complete_to === complete) {
+  const wanted = shown.complete_to + shown.phase; // at the end all seconds are read again
+  if (fetching || wanted === drawn) {
     return;
   }
   fetching = true;
   try {
-    const answer = await fetch(poll.url + "/seconds");
-    if (answer.ok) {
-      const series = await answer.json();
-      complete = series.complete_to;
-      drawChart(byId("chart"), series, whole, clock);
-    }
+    drawChart(byId("chart"), JSON.parse(await ask(poll.url + "/seconds")), whole, clock);
+    drawn = wanted;
   } catch (_) {
     // The line says already that nobody answers.
   } finally {
@@ -181,7 +179,7 @@ put("name", poll.show + " / " + poll.poll);
 document.title = poll.show + " / " + poll.poll;
 setInterval(showWords, 250);
 new ResizeObserver(() => {
-  complete = 0;
+  drawn = "";
   if (shown !== null && connected) {
     showPace();
   }

@@ -4,7 +4,7 @@
 // and words: live=, closed=, final=, votes=. Written for the browsers inside playout systems, back to Chromium 71.
 
 import { Gliding, animate } from "/pages/motion.js";
-import { colourOf, follow, nameOf, pollOf } from "/pages/feed.js";
+import { colourOf, follow, nameOf, now, pollOf } from "/pages/feed.js";
 
 const THEMES = ["dark", "light", "clear"];
 const PARTS = ["title", "status", "totals", "votes", "share", "bars"];
@@ -35,6 +35,7 @@ const lang = (() => {
     return "en";
   }
 })();
+root.lang = lang; // capitals are those of the language
 const whole = new Intl.NumberFormat(lang, { maximumFractionDigits: 0 });
 const tenths = new Intl.NumberFormat(lang, { minimumFractionDigits: 1, maximumFractionDigits: 1 });
 
@@ -121,7 +122,7 @@ function show(snapshot) {
     row.length.target = option.share / lead;
     row.votes.target = option.votes;
     row.share.target = option.share;
-    row.row.classList.toggle("winner", snapshot.phase === "final" && option.votes === most && most > 0);
+    row.row.classList.toggle("winner", isOfficial(snapshot) && option.votes === most && most > 0);
     if (rebuilt && shown !== null) {
       [row.length, row.votes, row.share].forEach((number) => number.jump()); // it was in another row before
     }
@@ -132,19 +133,29 @@ function show(snapshot) {
 }
 
 function render() {
-  const phase = shown === null ? "" : shown.phase; // a recount is no news for viewers
+  const phase = shown === null ? "" : phaseOf(shown);
   text("title", chosen.title);
   text("unit", chosen.votes);
-  text("word", { open: chosen.live, closing: isOver() ? chosen.closed : chosen.live, final: chosen.final }[phase] || "");
-  panel.className = [phase === "closing" && !isOver() ? "open" : phase, bars.children.length > 8 ? "many" : ""].join(" ");
+  text("word", { open: chosen.live, closed: chosen.closed, final: chosen.final }[phase] || "");
+  panel.className = [phase, bars.children.length > 8 ? "many" : "", bars.querySelector(".winner") ? "won" : ""].join(" ");
   const hidden = chosen.hide.concat(VIEWS[chosen.view] || []);
   PARTS.forEach((part) => panel.classList.toggle("hide-" + part, hidden.includes(part)));
   panel.classList.toggle("away", !playing || shown === null);
 }
 
-// A close is announced a little ahead: until then voting is open.
-function isOver() {
-  return shown !== null && shown.closed_at !== null && Date.now() >= shown.closed_at;
+// What viewers are told. A close is announced a little ahead: until then voting is open, and from then on it is closed, even
+// if a part of the count has not heard of it yet. A recount is no news for them. A result on which the parts of the count
+// disagree is none.
+function phaseOf(snapshot) {
+  if (snapshot.phase === "final") {
+    return snapshot.conflicts.length > 0 ? "closed" : "final";
+  }
+  return snapshot.closed_at !== null && now() >= snapshot.closed_at ? "closed" : "open";
+}
+
+// Whether who leads has won. If votes were struck, the audit says so.
+function isOfficial(snapshot) {
+  return phaseOf(snapshot) === "final" && snapshot.voids === 0;
 }
 
 function choose(fields) {

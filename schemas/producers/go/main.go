@@ -11,6 +11,7 @@ import (
 	"fmt"
 	"log"
 	"os"
+	"regexp"
 	"strings"
 	"time"
 
@@ -29,18 +30,30 @@ type vote struct {
 	Channel  string `json:"channel"`
 }
 
+var (
+	id     = regexp.MustCompile(`^[a-z0-9][a-z0-9-]{0,62}$`)
+	voteID = regexp.MustCompile(`^[0-9A-Fa-f]{8}(-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12}$`)
+)
+
+const within = 30 * time.Second // a record that comes to the log later might not count
+
 func main() {
 	show, poll := os.Args[1], os.Args[2]
 	topic := os.Getenv("AIRTALLY_TOPIC")
 	if topic == "" {
 		topic = "votes"
 	}
-	showKey := code([]byte(os.Getenv("AIRTALLY_EDGE_SECRET")), "airtally voter pseudonym 1\x00"+show+"\x01")
+	secret := os.Getenv("AIRTALLY_EDGE_SECRET")
+	if len(secret) < 32 || !id.MatchString(show) || !id.MatchString(poll) {
+		log.Fatal("show and poll are ids; AIRTALLY_EDGE_SECRET has 32 characters or more")
+	}
+	showKey := code([]byte(secret), "airtally voter pseudonym 1\x00"+show+"\x01")
 
 	client, err := kgo.NewClient( // idempotent and acks=all unless told otherwise
 		kgo.SeedBrokers(strings.Split(os.Getenv("AIRTALLY_KAFKA"), ",")...),
 		kgo.DefaultProduceTopic(topic),
 		kgo.RecordPartitioner(kgo.StickyKeyPartitioner(nil)), // murmur2, as Java
+		kgo.RecordDeliveryTimeout(within),
 	)
 	if err != nil {
 		log.Fatal(err)
@@ -48,8 +61,14 @@ func main() {
 	defer client.Close()
 
 	var records []*kgo.Record
-	for lines := bufio.NewScanner(os.Stdin); lines.Scan(); {
+	refused := 0
+	lines := bufio.NewScanner(os.Stdin)
+	for lines.Scan() {
 		fields := strings.Split(lines.Text(), "\t")
+		if len(fields) != 3 || !voteID.MatchString(fields[0]) || !id.MatchString(fields[1]) || fields[2] == "" {
+			refused++
+			continue
+		}
 		voterID := base64.RawURLEncoding.EncodeToString(code(showKey, fields[2])[:16]) // the person stays here
 		value, err := json.Marshal(vote{
 			"vote", fields[0], show, poll, fields[1], voterID, time.Now().UnixMilli(), "go-1", "web",
@@ -59,10 +78,18 @@ func main() {
 		}
 		records = append(records, &kgo.Record{Key: []byte(voterID), Value: value})
 	}
-	if err := client.ProduceSync(context.Background(), records...).FirstErr(); err != nil {
+	if err := lines.Err(); err != nil {
 		log.Fatal(err)
 	}
+	inTime, cancel := context.WithTimeout(context.Background(), within)
+	defer cancel()
+	if err := client.ProduceSync(inTime, records...).FirstErr(); err != nil {
+		log.Fatal(err) // in the log or not: the viewers send again, with the same ids
+	}
 	fmt.Printf("%d acknowledged\n", len(records))
+	if refused > 0 {
+		log.Fatalf("%d refused: no vote", refused)
+	}
 }
 
 func code(key []byte, text string) []byte {
