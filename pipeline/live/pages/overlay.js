@@ -99,7 +99,7 @@ function fitLabels(columns) {
   const most = [0, 690, 390, 270][columns];
   bars.style.setProperty("--label", "max-content");
   bars.style.setProperty("--shrink", 1);
-  const needed = rows.map((row) => row.label.scrollWidth - LABEL_GAP);
+  const needed = rows.map((row) => row.label.scrollWidth + 1 - LABEL_GAP); // it is rounded, and a part of a pixel cuts a name
   const shown = needed.filter((width) => width * SMALLEST <= most);
   const widest = Math.max(160, ...shown);
   const width = shown.length < needed.length ? most : Math.min(most, widest);
