@@ -93,4 +93,5 @@ faults: $(STAMP) ## break things in running shows and count what was lost (make 
 
 .PHONY: clean
 clean: ## remove what was made here
+	@test ! -e .airtally/state.json || { echo "a system runs here: airtally down first" >&2; exit 1; }
 	rm -rf $(VENV) .airtally build dist bench/out .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

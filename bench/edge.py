@@ -10,6 +10,8 @@ rest; before and after, what goes through at best. At last the tally counts ever
 be what was acknowledged.
 
     python -m bench.edge --rounds 3 --seconds 10 --sockets 20000 --overload 60
+
+With `--rounds 0 --overload 0` there is only the storm, on a page of its own: where a process may open more files, say.
 """
 
 import asyncio
@@ -75,15 +77,18 @@ def main(rounds: int = 3, seconds: float = 8.0, sockets: int = 20_000, overload:
                 with start(stack, found) as server:
                     rows.append(_round(server, play, seconds))
                     console.print(rows[-1], highlight=False)
-        more = _compared(rows)
-        with ours(stack, found, port=(shared := free_port())) as server, ours(stack, found, port=shared):
-            pair = play(server.plan(**arrays(), seconds=ARRAYS / ENDLESS, connections=2 * FRONTS, seed=8), server)
-            more["arrays_votes_per_s_of_two_processes"] = round(pair["total"] / pair["took_s"])
+        more = _compared(rows) if rows else {}
+        if rows:
+            with ours(stack, found, port=(shared := free_port())) as server, ours(stack, found, port=shared):
+                pair = play(server.plan(**arrays(), seconds=ARRAYS / ENDLESS, connections=2 * FRONTS, seed=8), server)
+                more["arrays_votes_per_s_of_two_processes"] = round(pair["total"] / pair["took_s"])
         with ours(stack, found) as server:
-            more |= _storm(server, play, allow_connections(sockets))
-            more |= _overload(server, play, overload)
+            storm = _storm(server, play, allow_connections(sockets))
+            more |= storm if rows else {}
+            if overload:
+                more |= _overload(server, play, overload)
         more["counted"] = asyncio.run(_counted(stack, found, expected))
-    report("edge", rows, more)
+    report("edge" if rows else "edge-sockets", rows or [storm], more)
 
 
 def _play(plan: Plan) -> dict[str, Any]:

@@ -25,6 +25,7 @@ MEASURED = {
     "live-readers": "The air, with thousands of readers",
     "audit": "The audit of a million records",
     "edge": "One edge",
+    "edge-sockets": "One edge, and as many WebSockets as it takes",
     "memory": "Redis' memory",
     "recovery": "After a fault",
     "growth": "How cost grows",

@@ -99,6 +99,19 @@ class Settings(BaseSettings):
             raise ValueError(f"must begin with {', '.join(schemes[:-1])} or {schemes[-1]}")
         return _readable(url)
 
+    @field_validator("kafka")
+    @classmethod
+    def _servers(cls, servers: str | None) -> str | None:
+        for each in (servers or "").split(",") if servers else ():
+            parts = urlsplit(f"//{each.strip()}")
+            try:
+                is_one = bool(parts.hostname) and parts.port is not None and not parts.path
+            except ValueError:
+                is_one = False
+            if not is_one:
+                raise ValueError(f"{each.strip()!r} is not host:port; several have commas between them")
+        return servers
+
     @field_validator("edge_proxies")
     @classmethod
     def _proxies(cls, addresses: str) -> str:
@@ -119,13 +132,18 @@ class Settings(BaseSettings):
 
 def _readable(url: str | None) -> str | None:
     """Refuse what a client would fail on with a text of its own, in which a part of the password is."""
-    try:
-        urlsplit(url or "").port  # noqa: B018  # which raises
-    except ValueError:
-        raise ValueError(
-            "no port can be read in it: percent-encode all but letters and digits of user and password"
-        ) from None
+    if not _has_port(url or ""):
+        raise ValueError("no port can be read in it: percent-encode all but letters and digits of user and password")
     return url
+
+
+def _has_port(url: str) -> bool:
+    """Tell whether what stands in the place of a port, if anything does, is one."""
+    try:
+        urlsplit(url).port  # noqa: B018  # which raises
+    except ValueError:
+        return False
+    return True
 
 
 def masked(address: str) -> str:
@@ -133,6 +151,8 @@ def masked(address: str) -> str:
     address = re.sub(r"(?<=[?&]password=)[^&]*", "***", address)
     scheme, separator, rest = address.partition("://") if "://" in address else ("", "", address)
     _user, at, place = rest.rpartition("@")
+    if separator and not at and not _has_port(address):
+        return f"{scheme}{separator}***"  # the place may be forgotten, and what stands there be a name and a password
     return f"{scheme}{separator}***@{place}" if at else address
 
 

@@ -15,7 +15,7 @@ from pipeline.audit import proof as proofs
 from pipeline.audit.leaf import leaves_of
 from pipeline.audit.merkle import root_of
 from pipeline.cli.audit import Poll, Show, Wait
-from pipeline.cli.context import command, console, poll_id, settings
+from pipeline.cli.context import command, console, poll_id, settings, writable, write
 from pipeline.clock import now_ms
 from pipeline.domain.poll import PollId
 from pipeline.errors import CertificateError, PollError, SettingError
@@ -61,7 +61,7 @@ async def certify(
 
     found, name = settings(), poll_id(show, poll)
     signing = certificates.load_key(_read(key))
-    file = _writable(out or Path(f"{show}-{poll}.certificate.json"))
+    file = writable(out or Path(f"{show}-{poll}.certificate.json"))
     done = await run_audit(found, name, wait)
     certificates.certifiable(done)  # before all records are hashed once more
     roots = {
@@ -69,7 +69,7 @@ async def certify(
         for log, archive in zip(done.log, done.archive, strict=True)
     }
     statement = certificates.statement_of(done, found.topic, roots, now_ms(), f"airtally {version('airtally')}")
-    _write(file, certificates.encode(certificates.sign(statement, signing)))
+    write(file, certificates.encode(certificates.sign(statement, signing)))
     console.print(f"certified: {_result(statement)}\n{file}", highlight=False, soft_wrap=True)
 
 
@@ -124,7 +124,7 @@ async def prove(
 
     name, wanted = poll_id(show, poll), _uuid(vote_id)
     statement = certificates.read(_read(certificate), None).statement
-    file = _writable(out or Path(f"{vote_id}.proof.json"))
+    file = writable(out or Path(f"{vote_id}.proof.json"))
     found = _its_log(statement)
     if PollId(statement.show_id, statement.poll_id) != name:
         raise SettingError(f"{certificate} is the certificate of {statement.show_id}/{statement.poll_id}")
@@ -139,7 +139,7 @@ async def prove(
     record = await records_at(found, place.partition, (place.offset, place.offset + 1))
     made = proofs.prove(record, hashes, certified.first)
     proofs.check(made, statement)
-    _write(file, orjson.dumps(msgspec.to_builtins(made), option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE))
+    write(file, orjson.dumps(msgspec.to_builtins(made), option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE))
     console.print(f"proof: {file}", highlight=False, soft_wrap=True)
 
 
@@ -216,28 +216,6 @@ def _read(file: Path) -> bytes:
         return file.read_bytes()
     except OSError as error:
         raise SettingError(f"{file} cannot be read: {error.strerror}") from error
-
-
-def _writable(file: Path) -> Path:
-    """Make sure that a file can be written, before all records are hashed for what is to stand in it.
-
-    Raises:
-        SettingError: it cannot.
-    """
-    if not os.access(file if file.exists() else file.parent, os.W_OK) or file.is_dir():
-        raise _not_writable(file)
-    return file
-
-
-def _write(file: Path, content: bytes) -> None:
-    try:
-        file.write_bytes(content)
-    except OSError as error:
-        raise _not_writable(file) from error
-
-
-def _not_writable(file: Path) -> SettingError:
-    return SettingError(f"{file} cannot be written: name another by --out (in a container, one in a mounted folder)")
 
 
 def _uuid(text: str) -> str:

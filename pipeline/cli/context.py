@@ -1,8 +1,10 @@
 """What every command begins with: the settings, completed by the local system's addresses, and one way to fail."""
 
 import asyncio
+import os
 from collections.abc import Callable, Coroutine
 from functools import wraps
+from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
 import orjson
@@ -92,3 +94,30 @@ async def read_result(found: Settings, poll: PollId, *, windows: bool = True) ->
     """Read and merge the result of a poll; None: no partition knows it."""
     async with open_ledgers(found) as reader:
         return merge(poll, await reader.read(poll, windows=windows))
+
+
+def writable(file: Path, option: str = "--out") -> Path:
+    """Make sure that a file can be written, before all the work for what is to stand in it.
+
+    Raises:
+        SettingError: it cannot.
+    """
+    if not os.access(file if file.exists() else file.parent, os.W_OK) or file.is_dir():
+        raise _not_writable(file, option)
+    return file
+
+
+def write(file: Path, content: bytes, option: str = "--out") -> None:
+    """Write a file.
+
+    Raises:
+        SettingError: it cannot be written.
+    """
+    try:
+        file.write_bytes(content)
+    except OSError as error:
+        raise _not_writable(file, option) from error
+
+
+def _not_writable(file: Path, option: str) -> SettingError:
+    return SettingError(f"{file} cannot be written: name another by {option} (in a container, one in a mounted folder)")

@@ -14,6 +14,7 @@ from pipeline.cli.context import Json, command, console, print_json, settings
 from pipeline.errors import AirtallyError
 from pipeline.ledger.connection import check as check_redis
 from pipeline.ledger.connection import connect
+from pipeline.local import kafka_jars
 from pipeline.log.offsets import LogOffsets
 from pipeline.log.topics import check_topic, open_topics
 from pipeline.settings import Settings
@@ -49,24 +50,31 @@ async def doctor(*, json: Json = False) -> None:
 
 
 def _tools(found: Settings | None) -> list[Finding]:
-    """Look for what the local system needs; production needs none of it."""
-    if found is not None and found.kafka and found.redis_url and found.clickhouse_url:
-        return []
-    return [
-        *(
-            Finding(f"{tool} (for a local Kafka)", good=bool(path), detail=path or remedy)
-            for tool, path, remedy in (
-                (
-                    "java",
-                    shutil.which("java"),
-                    "install a Java runtime, 17 or later: apt-get install openjdk-17-jre-headless",
-                ),
-                ("mvn", shutil.which("mvn"), "install Maven, which fetches Kafka: apt-get install maven"),
-            )
-        ),
-        _package("chdb", "for a local ClickHouse"),
-        _redis_binary(),
-    ]
+    """Look for what the local system needs of its own; production needs none of it."""
+    findings = []
+    if found is None or not found.kafka:
+        findings += [_java(), _maven()]
+    if found is None or not found.clickhouse_url:
+        findings.append(_package("chdb", "for a local ClickHouse"))
+    if found is None or not found.redis_url:
+        findings.append(_redis_binary())
+    return findings
+
+
+def _java() -> Finding:
+    try:
+        return Finding("java (for a local Kafka)", good=True, detail=kafka_jars.java())
+    except AirtallyError as error:
+        return Finding("java (for a local Kafka)", good=False, detail=str(error))
+
+
+def _maven() -> Finding:
+    jars = kafka_jars.cache_folder()
+    if jars.is_dir():
+        return Finding("Kafka's jars", good=True, detail=str(jars))
+    path = shutil.which("mvn")
+    remedy = "install Maven, which fetches Kafka: apt-get install maven"
+    return Finding("mvn (for a local Kafka)", good=path is not None, detail=path or remedy)
 
 
 def _redis_binary() -> Finding:

@@ -8,7 +8,8 @@ import typer
 from redis.asyncio import Redis
 
 from pipeline.cli.context import Json, command, console, print_json, settings
-from pipeline.edge.tokens import MARK, REVOKED_KEY, Tokens
+from pipeline.clock import now_ms
+from pipeline.edge.tokens import MARK, REVOKED_KEY, Tokens, marks_of
 from pipeline.ledger.connection import connect, unavailable_if_down
 
 app = typer.Typer(no_args_is_help=True, help="Access tokens of edges in front of `airtally edge`.")
@@ -48,12 +49,13 @@ async def revoke(
     client = connect(settings())
     try:
         with unavailable_if_down():
-            is_marked = any(each.startswith(MARK) for each in await _members(client))
-            marks = [] if is_marked else [f"{MARK}{uuid.uuid4()}"]
-            if undo:
-                await client.srem(REVOKED_KEY, name)
-            else:
-                await client.sadd(REVOKED_KEY, name, *marks)
+            mark, changes = marks_of(await _members(client))
+            change = max(changes + 1, now_ms())  # later than any before, whatever was lost
+            async with client.pipeline(transaction=True) as pipe:
+                pipe.execute_command("SREM" if undo else "SADD", REVOKED_KEY, name)
+                pipe.execute_command("SREM", REVOKED_KEY, f"{MARK}{changes}")
+                pipe.execute_command("SADD", REVOKED_KEY, mark or f"{MARK}{uuid.uuid4()}", f"{MARK}{change}")
+                await pipe.execute()
             revoked = await _members(client)
     finally:
         await client.aclose()

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 from rich.table import Table
 
-from pipeline.cli.context import command, console, errors, poll_id, read_result, settings
+from pipeline.cli.context import command, console, errors, poll_id, read_result, settings, writable, write
 from pipeline.cli.local import served
 from pipeline.domain.poll import PollId
 from pipeline.domain.result import Result
@@ -19,6 +19,7 @@ from pipeline.load.crowd import Crowd
 from pipeline.load.oracle import Oracle
 from pipeline.load.plan import Plan, check_loopback
 from pipeline.log.offsets import LogOffsets
+from pipeline.log.topics import check_topic
 from pipeline.settings import Settings
 from pipeline.waiting import repeating
 from pipeline.web.listening import allow_connections
@@ -61,6 +62,9 @@ async def load(  # noqa: PLR0913, PLR0917  # options of a command
     """
     name = poll_id(show, poll)
     found = settings()
+    if expect is not None:
+        writable(expect, "--expect")
+    await check_topic(found)
     if check:
         await _folded(found)  # what others have sent is not to count as ours
     before = await read_result(found, name, windows=False)
@@ -76,10 +80,11 @@ async def load(  # noqa: PLR0913, PLR0917  # options of a command
     allow_connections(connections)
     collect_rarely()  # a pause would count as the server's time
     oracle = await _play(plan)
+    agrees = not check or await _agrees(found, name, before, oracle)
     if expect is not None:
-        expect.write_bytes(oracle.to_json())
+        write(expect, oracle.to_json(), "--expect")
         console.print(f"acknowledged: {expect}", highlight=False)
-    if check and not await _agrees(found, name, before, oracle):
+    if not agrees:
         raise typer.Exit(1)
 
 

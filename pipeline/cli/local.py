@@ -140,7 +140,9 @@ def status(*, json: Json = False) -> None:
             highlight=False,
         )
     else:
-        table = Table("part", "state", "address", "pid", "log", box=None)
+        table = Table("part", box=None)
+        for name in ("state", "address", "pid", "log"):
+            table.add_column(name, overflow="fold")  # what is cut off could be what is needed
         for row in rows:
             state = "answers" if row.answering else f"{'alive' if row.alive else 'down'}: {row.detail}"
             table.add_row(row.name, state, row.address, str(row.pid or ""), row.log_file)

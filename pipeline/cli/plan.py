@@ -1,5 +1,6 @@
 """`airtally plan`: what a peak will do to a system, before anybody votes."""
 
+import math
 from pathlib import Path
 from typing import Annotated
 
@@ -35,6 +36,9 @@ def plan(  # noqa: PLR0913, PLR0917  # options of a command
 
     Example: airtally plan --votes-per-s 250000 --seconds 5 --partitions 12 --workers 2 --shards 1
     """
+    for name, value in (("--votes-per-s", votes_per_s), ("--seconds", seconds), ("--cores", cores or 0.0)):
+        if not math.isfinite(value):
+            raise typer.BadParameter(f"{value} is no number that a plan can be made with", param_hint=name)
     if after > votes_per_s:
         raise typer.BadParameter("what comes after the peak is not more than the peak", param_hint="--after")
     said = forecast(
@@ -43,9 +47,9 @@ def plan(  # noqa: PLR0913, PLR0917  # options of a command
         Peak(votes_per_s=votes_per_s, seconds=seconds, after_per_s=after, votes_before=before),
     )
     if json:
-        print_json(
-            {**{name: getattr(said, name) for name in Forecast.__dataclass_fields__}, "bottleneck": said.bottleneck}
-        )
+        fields = {name: getattr(said, name) for name in Forecast.__dataclass_fields__}
+        never = {name: "never" for name, value in fields.items() if value == math.inf}  # JSON has no infinity
+        print_json({**fields, **never, "bottleneck": said.bottleneck})
     else:
         _print(said, votes_per_s)
 

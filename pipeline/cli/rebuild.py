@@ -89,7 +89,9 @@ async def _from_kafka(
         )
     reached = {each: await ledger.next_offset(each) or 0 for each in partitions}
     for each in partitions:
-        await ledger.reset(each, None)
+        await ledger.reset(
+            each, bases.get(each) or None
+        )  # where it began behind the log's begin, a worker would not begin it
     deadline = time.monotonic() + timeout_s
     while behind := [each for each in partitions if (await ledger.next_offset(each) or 0) < reached[each]]:
         if time.monotonic() > deadline:
@@ -109,13 +111,20 @@ async def _from_clickhouse(found: Settings, ledger: Ledger, bases: Mapping[int, 
         held = {each.partition: each for each in await store.arithmetic(found.topic)}
     finally:
         await store.close()
+    counted = {each: await ledger.next_offset(each) or 0 for each in partitions}
     incomplete = [
         each
         for each in partitions
-        if each not in held or held[each].missing or held[each].min_offset > bases.get(each, held[each].min_offset)
+        if each not in held
+        or held[each].missing
+        or held[each].min_offset > bases.get(each, held[each].min_offset)
+        or held[each].max_offset + 1 < counted[each]
     ]
     if incomplete:
-        raise PollError(f"ClickHouse has not every record of partitions {incomplete}: nothing was thrown away")
+        raise PollError(
+            f"ClickHouse has not every record that was counted of partitions {incomplete}: nothing was thrown away. If "
+            "`airtally archive` is behind, wait for it"
+        )
 
     async def read(each: int, first: int, end: int) -> AsyncIterator[RecordBatch]:
         while first < end:

@@ -118,7 +118,12 @@ def per_second(read: Result) -> dict[int, int]:
 
 
 def _series(read: Result) -> str:
-    return " ".join(f"{votes:,}" for votes in list(per_second(read).values())[-LAST_SECONDS:]) or "-"
+    seconds = per_second(read)
+    if not seconds:
+        return "-"
+    last = max(seconds)
+    shown = range(max(min(seconds), last - 1000 * (LAST_SECONDS - 1)), last + 1000, 1000)
+    return " ".join(f"{seconds.get(second, 0):,}" for second in shown)
 
 
 def _plain(label: str) -> str:

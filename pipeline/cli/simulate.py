@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from pipeline.cli.context import command, console, errors, poll_id, read_result, settings
+from pipeline.cli.context import command, console, errors, poll_id, read_result, settings, writable, write
 from pipeline.cli.playing import watch
 from pipeline.domain.poll import Status
 from pipeline.errors import PollError
@@ -32,11 +32,15 @@ async def simulate(  # noqa: PLR0913, PLR0917  # options of a command
     Example: airtally simulate bb21 final --rate 20000 --duration 30 --expect expected.json
     """
     found, name = settings(), poll_id(show, poll)
+    if expect is not None:
+        writable(expect, "--expect")
     await check_topic(found)
     read = await read_result(found, name, windows=False)
     if read is None or read.status is not Status.OPEN:
         raise PollError(
-            f"{show}/{poll} is {'unknown' if read is None else read.status}: open it by `airtally poll open`"
+            f"{show}/{poll} is unknown: open it by `airtally poll open`"
+            if read is None
+            else f"{show}/{poll} is {read.status}: open another one by `airtally poll open`"
         )
     if read.total:
         errors.print(
@@ -46,7 +50,7 @@ async def simulate(  # noqa: PLR0913, PLR0917  # options of a command
         show_id=show,
         poll_id=poll,
         options=tuple(Popularity(option.id, 1 + index % 3) for index, option in enumerate(read.rules.options)),
-        records=round(rate * duration),
+        records=max(1, round(rate * duration)),
         voters=voters,
         votes_per_voter=read.rules.votes_per_voter,
         duration_s=duration,
@@ -69,5 +73,5 @@ async def simulate(  # noqa: PLR0913, PLR0917  # options of a command
         f"{expected.records:,} records acknowledged, {expected.counted:,} of them must count", highlight=False
     )
     if expect is not None:
-        expect.write_bytes(expected.to_json())
+        write(expect, expected.to_json(), "--expect")
         console.print(f"expectation: {expect}", highlight=False)

@@ -149,7 +149,9 @@ class HttpConnection(asyncio.Protocol):
         """Take a header. One that comes again is a list (RFC 9110, 5.3)."""
         self._header_bytes += len(name) + len(value) + HEADER_COST
         name = name.lower()
-        if name in WANTED:
+        if (
+            name in WANTED and self._header_bytes <= MAX_HEAD
+        ):  # beyond that it is refused, and all of them would be much work
             headers, value = self._request.headers, value.strip(b" \t")
             headers[name] = value if name not in headers else headers[name] + b", " + value
 
@@ -176,8 +178,11 @@ class HttpConnection(asyncio.Protocol):
             request.problem, self._most_body = problem, MAX_HEAD  # a small body is read over: the connection goes on
         if int(request.headers.get(b"content-length", b"0")) > self._most_body:
             self._refuse_rest(request.problem or _too_large_body(self._most_body))
-        elif b"expect" in request.headers and self._is_continued(request):
-            self._transport.write(_CONTINUE)
+        elif b"expect" in request.headers and self._is_waiting(request):
+            if request.problem is not None:
+                self._refuse_rest(request.problem)  # its body may never come
+            elif self._serving is None and not self._queue:  # else it would stand before the answers to others
+                self._transport.write(_CONTINUE)
 
     def on_body(self, body: bytes) -> None:
         """Take a part of the body."""
@@ -309,11 +314,9 @@ class HttpConnection(asyncio.Protocol):
         self._site.open_socket(self._transport, poll_id, request, rest)
         self._forget_parser()
 
-    def _is_continued(self, request: Request) -> bool:
-        """Tell whether to ask for the body. Who does not wait for its turn, or is refused, sends it unasked, or not at all."""
-        is_free = self._serving is None and not self._queue and request.problem is None
-        is_asked = request.header(b"expect").lower() == "100-continue" and self._parser.get_http_version() == "1.1"
-        return is_free and is_asked
+    def _is_waiting(self, request: Request) -> bool:
+        """Tell whether the client waits to be asked for the body (RFC 9110, 10.1.1)."""
+        return request.header(b"expect").lower() == "100-continue" and self._parser.get_http_version() == "1.1"
 
     def _forget_parser(self) -> None:
         """Break the cycle: a crowd's connections would wait for the garbage collector."""

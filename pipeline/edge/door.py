@@ -146,7 +146,7 @@ class Door:
         """Give the address that the nearest proxy which is not ours has told one of ours."""
         address = request.address
         told = request.header(b"x-forwarded-for").split(",")
-        while _plain(address) in self._proxies and told and (nearer := told.pop().strip()):
+        while _plain(address) in self._proxies and told and (nearer := _address_in(told.pop().strip())):
             address = nearer
         return address
 
@@ -182,6 +182,14 @@ def network_of(address: str) -> str:
     with suppress(ValueError):
         return str(ipaddress.IPv6Network((plain, 64), strict=False))
     return plain
+
+
+def _address_in(told: str) -> str:
+    """Find the address in what a proxy tells, some with a port: `1.2.3.4:56`, `[2001:db8::1]:56`. Empty: there is none."""
+    for each in (told, told.partition("]")[0].removeprefix("["), told.partition(":")[0]):
+        with suppress(ValueError):
+            return str(ipaddress.ip_address(each))
+    return ""
 
 
 @lru_cache(maxsize=65_536)

@@ -8,6 +8,7 @@ vote that it lets pass in the moment of the close may still be late.
 import asyncio
 from collections.abc import Mapping, Sequence
 from http import HTTPStatus
+from typing import Any
 
 import structlog
 from redis.asyncio import Redis
@@ -90,9 +91,21 @@ class Watch:
     def __init__(self, client: Redis, offsets: LogOffsets, settings: Settings, polls: Polls, tokens: Tokens) -> None:
         self._client, self._offsets, self._polls, self._tokens = client, offsets, polls, tokens
         self._wanted: tuple[int, Mapping[int, int]] | None = None  # an instant, and where the log ended then
+        self._asking: asyncio.Task[None] | None = None  # for that
         self._keys = [Keys(settings.topic, partition) for partition in range(settings.partitions)]
         self._ledgers = LedgerReader(client, settings.topic, range(settings.partitions))
         self._seen: tuple[int, ...] = ()  # how many polls each partition knew
+
+    async def begin(self) -> None:
+        """Look as often as it takes to know all polls: until then whoever votes in one that is unknown is let pass.
+
+        Raises:
+            UnavailableError: Redis does not answer.
+        """
+        await self.look()
+        if self._asking is not None:
+            await self._asking
+        await self.look()
 
     async def run(self) -> None:
         """Look for ever. That Redis is away, or does not let us, is noted, and is no reason not to take votes."""
@@ -115,30 +128,37 @@ class Watch:
             UnavailableError: Redis does not answer.
         """
         with unavailable_if_down():
+            # By itself, and first: it is there also while the ledgers of some partitions are not.
+            revoked: Any = await self._client.smembers(REVOKED_KEY)
+            self._tokens.refuse({name.decode() for name in revoked})
             async with self._client.pipeline(transaction=False) as pipe:
-                pipe.smembers(REVOKED_KEY)
                 for keys in self._keys:
                     pipe.scard(keys.polls)
                     pipe.hget(keys.head, "next_offset")
-                revoked, *answers = await pipe.execute()
+                answers = await pipe.execute()
         seen, next_offsets = answers[0::2], answers[1::2]
-        self._tokens.refuse({name.decode() for name in revoked})
         names = self._polls.unfinished()
         if tuple(seen) != self._seen:
             names = await self._ledgers.polls()
         await self._read(names)
         self._seen = tuple(seen)
-        await self._date([int(next_offset or 0) for next_offset in next_offsets])
+        self._date([int(next_offset or 0) for next_offset in next_offsets])
 
-    async def _date(self, next_offsets: Sequence[int]) -> None:
+    def _date(self, next_offsets: Sequence[int]) -> None:
         """Find out as of when all polls are known: the tally has folded what the log had then."""
-        if self._wanted is None:
-            asked_at = now_ms()
+        if self._wanted is not None:
+            asked_at, ends = self._wanted
+            if all(next_offsets[partition] >= end for partition, end in ends.items()):
+                self._polls.as_of_ms, self._wanted = asked_at, None
+        elif self._asking is None or self._asking.done():  # Kafka may take its time: nothing else waits for it
+            self._asking = asyncio.create_task(self._ask_end())
+
+    async def _ask_end(self) -> None:
+        asked_at = now_ms()
+        try:
             self._wanted = (asked_at, await self._offsets.end())
-            return
-        asked_at, ends = self._wanted
-        if all(next_offsets[partition] >= end for partition, end in ends.items()):
-            self._polls.as_of_ms, self._wanted = asked_at, None
+        except UnavailableError:
+            metrics.RETRIES.labels("kafka").inc()
 
     async def _read(self, names: list[PollId]) -> None:
         if not names:

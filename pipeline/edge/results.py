@@ -80,11 +80,15 @@ class Results:
         subscribed = self._newest.keys() - self._watching.keys()  # before, and let go of now
         while True:
             wanted = set(self._watching)
-            for name in wanted - subscribed:
-                await pubsub.subscribe(name)
-                last: Any = await self._client.hget(name, "json")
-                if last is not None:
-                    await self._show(name, last)
+            if new := sorted(wanted - subscribed):
+                await pubsub.subscribe(*new)
+                async with self._client.pipeline(transaction=False) as pipe:
+                    for name in new:
+                        pipe.hget(name, "json")
+                    lasts: list[Any] = await pipe.execute()
+                for name, last in zip(new, lasts, strict=True):
+                    if last is not None:
+                        await self._show(name, last)
             for name in subscribed - wanted:
                 self._newest.pop(name, None)
                 self._versions.pop(name, None)

@@ -64,7 +64,7 @@ async def _until_told(settings: Settings, site: Site, watch: Watch, health: Heal
         loop.add_signal_handler(number, told.set)
     with suppress(UnavailableError, TimeoutError, RedisError):  # `watch.run` tells the last, and looks again
         async with asyncio.timeout(FIRST_LOOK_S):
-            await watch.look()
+            await watch.begin()
     tasks = [asyncio.create_task(each) for each in (watch.run(), site.results.run(), site.sweep())]
     acceptor = Acceptor(listening, lambda: HttpConnection(site), site.room)
     log.info("serving", address="http://{}:{}/".format(*listening.getsockname()[:2]), connections=site.most_connections)

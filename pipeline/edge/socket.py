@@ -120,7 +120,7 @@ class VoterSocket(asyncio.Protocol):
 
     def show(self, result: bytes) -> None:
         """Send a result, a whole frame that is the same for everybody; one that is too slow gets a newer one later."""
-        if not (self._is_slow or self._closing or result is self._sent):
+        if not (self._is_slow or self._closing or self._transport.is_closing() or result is self._sent):
             self._sent = result
             self._transport.write(result)
 

@@ -25,7 +25,9 @@ _ALGORITHM = "HS256"
 _REMEMBERED = 1000  # tokens whose signature was verified
 
 REVOKED_KEY = "airtally:edge:revoked"  # a set in Redis: edges and token ids
-MARK = "-"  # begins one member, which is no id and stays: with another mark, or none, it is not the set that it was
+# Begins members that are no ids. One stays: with another, or none, it is not the set that it was. One is a number, which grows
+# with each change: if it is less than it was, the last changes are lost.
+MARK = "-"
 
 
 @dataclass(frozen=True)
@@ -45,8 +47,8 @@ class Tokens:
         self._keys = keys
         self._verified: dict[str, Grant] = {}
         self._revoked: frozenset[str] = frozenset()
-        self._lost = self._revoked  # of them, those of a set that is gone
-        self._mark = ""
+        self._lost = self._revoked  # of them, those of a set, or changes, that are gone
+        self._mark, self._changes = "", 0
 
     @classmethod
     def from_settings(cls, settings: Settings) -> "Tokens":
@@ -68,9 +70,10 @@ class Tokens:
 
     def refuse(self, found: Collection[str]) -> None:
         """Take note of what the set holds; what one held that was lost since goes on."""
-        mark = min((name for name in found if name.startswith(MARK)), default="")
-        if mark != self._mark:
-            self._mark, self._lost = mark, self._revoked.difference(found)
+        mark, changes = marks_of(found)
+        if mark != self._mark or changes < self._changes:
+            self._lost = self._revoked.difference(found)
+        self._mark, self._changes = mark, changes
         self._revoked = self._lost.union(found)
 
     def mint(self, edge_id: str, days: float) -> tuple[str, Grant]:
@@ -115,11 +118,18 @@ class Tokens:
                 key,
                 [_ALGORITHM],
                 audience=AUDIENCE,
-                options={"require": ["exp", "sub", "jti"]},
+                options={"require": ["exp", "sub", "jti"], "verify_iat": False},  # whose clock is ahead means no harm
             )
             return Grant(str(claims["sub"]), str(claims["jti"]), float(claims["exp"]))
         except (jwt.PyJWTError, KeyError, ValueError) as error:
             raise _refused("the token is not one of ours, or has expired") from error
+
+
+def marks_of(found: Collection[str]) -> tuple[str, int]:
+    """Give the mark of a set of revoked names, empty if it has none, and the number of its last change."""
+    marks = [name for name in found if name.startswith(MARK)]
+    numbers = [int(name[1:]) for name in marks if name[1:].isdigit()]
+    return min((name for name in marks if not name[1:].isdigit()), default=""), max(numbers, default=0)
 
 
 def _refused(detail: str) -> ProblemError:

@@ -100,12 +100,15 @@ async def check(client: Redis) -> str:
     """Make sure that this Redis, or each primary of this Cluster, can hold ledgers; give its version, the oldest of several.
 
     Raises:
-        RedisMismatchError: too old, or it may evict keys, or the URL is not of its kind.
+        RedisMismatchError: too old, or it may evict keys, or the URL is not of its kind, or its user may not ask.
         UnavailableError: it does not answer.
     """
-    with unavailable_if_down():
-        servers = await _ask_primaries(client, client.info, "server")
-        policies = await _eviction_policies(client)
+    try:
+        with unavailable_if_down():
+            servers = await _ask_primaries(client, client.info, "server")
+            policies = await _eviction_policies(client)
+    except exceptions.NoPermissionError as error:
+        raise RedisMismatchError(f"the user in AIRTALLY_REDIS_URL may not ask for INFO: {error}") from error
     if not in_one_slot(client) and any(info.get("redis_mode") == "cluster" for info in servers):
         raise RedisMismatchError("this Redis is a node of a Cluster: begin AIRTALLY_REDIS_URL with redis+cluster://")
     version = min((str(info["redis_version"]) for info in servers), key=_parts)

@@ -34,9 +34,13 @@ class Plan:
     def host(self) -> tuple[str, int]:
         """Host and port."""
         parts = urlsplit(self.url)
-        if parts.scheme != "http" or not parts.hostname:
+        try:
+            port = parts.port or 80
+        except ValueError:
+            port = 0
+        if parts.scheme != "http" or not parts.hostname or not port:
             raise SettingError(f"{self.url!r} is not an address like http://127.0.0.1:8091")
-        return parts.hostname, parts.port or 80
+        return parts.hostname, port
 
     @property
     def shots(self) -> int:

@@ -39,11 +39,25 @@ def known_edge_keys(folder: Path) -> EdgeKeys | None:
 
 
 def edge_keys(folder: Path) -> EdgeKeys:
-    """Give the keys of a folder; make them, the first time."""
+    """Give the keys of a folder; make them, the first time.
+
+    Raises:
+        ConfigurationError: there is a file that holds none, or none can be made there.
+    """
     if (known := known_edge_keys(folder)) is not None:
         return known
-    folder.mkdir(parents=True, exist_ok=True)
     made = EdgeKeys(edge_secret=secrets.token_hex(32), edge_token_keys=f"local:{secrets.token_hex(32)}")
+    try:
+        _write(folder, made)
+    except OSError as error:
+        raise ConfigurationError(
+            f"{folder} cannot be used ({error.strerror}): choose another folder by AIRTALLY_HOME"
+        ) from None
+    return known_edge_keys(folder) or made
+
+
+def _write(folder: Path, made: EdgeKeys) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
     scratch = _file(folder).with_suffix(f".{os.getpid()}")
     with os.fdopen(os.open(scratch, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as file:
         json.dump(asdict(made), file)
@@ -52,7 +66,6 @@ def edge_keys(folder: Path) -> EdgeKeys:
             os.link(scratch, _file(folder))
     finally:
         scratch.unlink()
-    return known_edge_keys(folder) or made
 
 
 def _file(folder: Path) -> Path:

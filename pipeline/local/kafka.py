@@ -5,6 +5,7 @@ the replication factors of Kafka's own topics with ``properties``.
 """
 
 import base64
+import json
 import os
 import subprocess
 import uuid
@@ -12,7 +13,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from pipeline.errors import UnavailableError
+from pipeline.errors import ConfigurationError, UnavailableError
 from pipeline.local import kafka_jars, kafka_wire
 from pipeline.local.ports import LOOPBACK
 from pipeline.local.process import Launch
@@ -82,6 +83,7 @@ def launch(  # noqa: PLR0913 - a broker has this many things to choose
     same on all nodes; ``properties`` win over the defaults here; ``on_progress`` is told when something takes longer.
 
     Raises:
+        ConfigurationError: the folder's path has a comma.
         MissingToolError: Java, or Maven at the first time, is not installed.
         UnavailableError: the jars cannot be fetched, or the folder cannot be formatted.
     """
@@ -89,6 +91,10 @@ def launch(  # noqa: PLR0913 - a broker has this many things to choose
     classpath = f"{kafka_jars.jars(on_progress)}/*"
     folder.mkdir(parents=True, exist_ok=True)
     data = folder.resolve() / "data"
+    if "," in str(data):
+        raise ConfigurationError(
+            f"Kafka cannot keep its data in {data}: it takes what is behind a comma for another folder"
+        )
     settings = folder / "server.properties"
     settings.write_text(_properties(node, voters or (node,), data, properties or {}))
     if not (data / "meta.properties").is_file():
@@ -115,7 +121,8 @@ def _properties(node: Node, voters: Sequence[Node], data: Path, wanted: Mapping[
         "advertised.listeners": f"PLAINTEXT://{client}",
         "log.dirs": str(data),
     }
-    return "".join(f"{key}={value}\n" for key, value in {**_DEFAULTS, **own, **wanted}.items())
+    # Java reads Latin-1 with escapes, which are those of JSON.
+    return "".join(f"{key}={json.dumps(value)[1:-1]}\n" for key, value in {**_DEFAULTS, **own, **wanted}.items())
 
 
 def _format(java: list[str], settings: Path, cluster_id: str) -> None:

@@ -33,6 +33,24 @@ def answers(bootstrap: str) -> None:
         raise UnavailableError(f"Kafka at {bootstrap} does not answer: {error}") from error
 
 
+def listens(bootstrap: str) -> None:
+    """Connect to any of the bootstrap servers, of a Kafka that may want TLS and passwords: that is all that is asked.
+
+    Raises:
+        UnavailableError: none of them takes a connection.
+    """
+    why = ""
+    for server in bootstrap.split(","):
+        host, _, port = server.strip().rpartition(":")
+        try:
+            socket.create_connection((host.strip("[]"), int(port)), _TIMEOUT_S).close()
+        except (OSError, ValueError) as error:
+            why = str(error)
+        else:
+            return
+    raise UnavailableError(f"Kafka at {bootstrap} does not answer: {why}")
+
+
 def _ask(address: tuple[str, int], api: int, version: int, body: bytes) -> bytes:
     """One request on a connection of its own; the response's body."""
     request = struct.pack(">hhi", api, version, 1) + _string(b"airtally") + body

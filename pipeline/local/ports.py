@@ -56,8 +56,9 @@ def require_free(port: int, wanted_by: str) -> int:
         return port
     raise PortInUseError(
         f"{wanted_by} wants port {port} on {LOOPBACK}, but {_holder(port)} listens there. "
-        f"Stop it, or choose another port for {wanted_by}, or give {wanted_by}'s address in the environment to use "
-        "what already runs."
+        "Stop it, or choose another port (`airtally up --any-port` takes free ones; AIRTALLY_LIVE_PORT and "
+        "AIRTALLY_EDGE_PORT are those of pages and votes), or name what already runs, if it is Kafka, Redis or ClickHouse, "
+        "by AIRTALLY_KAFKA, AIRTALLY_REDIS_URL or AIRTALLY_CLICKHOUSE_URL."
     )
 
 

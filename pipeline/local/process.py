@@ -25,7 +25,7 @@ _KILLED_S = 5.0  # after SIGKILL a process is gone as soon as the kernel has rel
 _POLL_S = 0.05
 _TAIL_BYTES = 8_192
 _TAIL_LINES = 20
-_SAME_MOMENT_S = 0.5  # the start time of one process, read twice, differs by rounding only
+_BOOT = Path("/proc/sys/kernel/random/boot_id")
 
 
 @dataclass(frozen=True)
@@ -43,17 +43,29 @@ class Launch:
 
 @dataclass(frozen=True)
 class ProcessIdentity:
-    """A pid together with the moment (seconds since the epoch) at which its process began: never ambiguous."""
+    """A pid together with the moment at which its process began: never ambiguous.
+
+    Attributes:
+        born: that moment, by a clock that nobody sets. On Linux the boot, and the ticks since then.
+    """
 
     pid: int
-    started_at: float
+    born: str
+
+    @classmethod
+    def of(cls, pid: int) -> "ProcessIdentity":
+        """Identify a process.
+
+        Raises:
+            psutil.Error: there is none.
+        """
+        return cls(pid, _born(psutil.Process(pid)))
 
     def process(self) -> psutil.Process | None:
         """The process, or None if it has ended, whoever has its pid now."""
         with suppress(psutil.Error):
             process = psutil.Process(self.pid)
-            same = abs(process.create_time() - self.started_at) < _SAME_MOMENT_S
-            if same and process.status() != psutil.STATUS_ZOMBIE:
+            if _born(process) == self.born and process.status() != psutil.STATUS_ZOMBIE:
                 return process
         return None
 
@@ -61,6 +73,15 @@ class ProcessIdentity:
     def alive(self) -> bool:
         """Whether that very process still runs."""
         return self.process() is not None
+
+
+def _born(process: psutil.Process) -> str:
+    # psutil's own time of creation moves with the system's clock on Linux; /proc/PID/stat, field 22, does not (proc(5)).
+    try:
+        ticks = Path(f"/proc/{process.pid}/stat").read_text().rpartition(")")[2].split()[19]
+        return f"{_BOOT.read_text().strip()} {ticks}"
+    except FileNotFoundError:
+        return repr(process.create_time())  # which raises if it has ended
 
 
 @dataclass
@@ -136,7 +157,7 @@ def _identity(keeper: "subprocess.Popen[bytes]") -> ProcessIdentity:
         raise ValueError("the guard has no output")
     with keeper.stdout:
         pid = int(keeper.stdout.readline())
-    return ProcessIdentity(pid, psutil.Process(pid).create_time())
+    return ProcessIdentity.of(pid)
 
 
 def _let_go(keeper: "subprocess.Popen[bytes]", *, wait_s: float) -> None:
@@ -164,12 +185,14 @@ def wait_ready(child: Child, giving_up: threading.Event | None = None) -> float:
     launch = child.launch
     began = time.monotonic()
     while True:
+        reason = "somebody else answers in its place"
         try:
             launch.probe()
         except UnavailableError as error:
             reason = str(error)
         else:
-            return time.monotonic() - began
+            if child.alive:
+                return time.monotonic() - began
         if not child.alive:
             raise UnavailableError(f"{launch.name} ended while starting.\n{tail(launch.log_file)}")
         if time.monotonic() - began > launch.ready_s:

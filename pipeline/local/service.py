@@ -4,9 +4,11 @@ import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from pipeline.local import clickhouse
 from pipeline.local.parts import Addresses
+from pipeline.local.ports import require_free
 from pipeline.local.process import Launch
 
 
@@ -21,6 +23,16 @@ class Service:
     env: Mapping[str, str] = field(default_factory=dict)
     ready_s: float = 60.0
     grace_s: float = 20.0
+
+    def require_ports(self) -> None:
+        """Make sure that its ports are free: whoever answers there would be taken for it.
+
+        Raises:
+            PortInUseError: somebody listens there.
+        """
+        for url in filter(None, (self.ready_url, self.address)):
+            if port := urlsplit(url).port:
+                require_free(port, self.name)
 
     def launch(self, folder: Path, addresses: Addresses) -> Launch:
         """How to run it, with its log in ``folder``."""

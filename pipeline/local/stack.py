@@ -116,6 +116,8 @@ class LocalStack:
     def start(self, *, detached: bool = False, on_progress: Callable[[str], None] = lambda _: None) -> bool:
         """Start everything and wait until it serves. False: it runs in this folder already, nothing was done.
 
+        Where the parts run already, detached, only services that have ended, or were not there, are started.
+
         Raises:
             ConfigurationError: a tool is missing, a port is taken, another command owns the folder.
             UnavailableError: a part does not come up; the text holds the end of its log.
@@ -127,7 +129,9 @@ class LocalStack:
         self._giving_up.clear()
         try:
             if self._runs_already(detached=detached, on_progress=on_progress):
-                return False
+                return self._add_services(on_progress)
+            for service in self._services:
+                service.require_ports()
             addresses, plans = choose(self.folder, self._parts, self._given, self._ports, self._options, on_progress)
             self._state = State(detached=detached, complete=False, addresses=addresses)
             for part in set(self._parts) - set(plans):
@@ -135,9 +139,7 @@ class LocalStack:
             self._start_parts(plans, on_progress)
             if self._prepare is not None:
                 self._prepare(self.addresses)
-            for service in self._services:
-                self.start_service(service)
-                on_progress(f"{service.name}: ready")
+            self._start_services(self._services, on_progress)
             self._complete()
         except BaseException:
             self.stop()
@@ -194,6 +196,30 @@ class LocalStack:
         for name in stop_entries(self.folder, state, lambda _: None):
             on_progress(f"{name}: stopped, left over from a run that was interrupted")
         return False
+
+    def _add_services(self, on_progress: Callable[[str], None]) -> bool:
+        """Start the services that are not there. What runs goes on, whatever comes of it."""
+        before = self._state
+        missing = [service for service in self._services if not before.has(service.name)]
+        try:
+            for service in missing:
+                service.require_ports()
+            self._start_services(missing, on_progress)
+            if missing:
+                self._complete()
+        except BaseException:
+            for child in reversed(self._children.values()):
+                child.stop()
+            write_state(self.folder, before)
+            self._children.clear()
+            self._unlock()
+            raise
+        return bool(missing)
+
+    def _start_services(self, services: Iterable[Service], on_progress: Callable[[str], None]) -> None:
+        for service in services:
+            self.start_service(service)
+            on_progress(f"{service.name}: ready")
 
     def _start_parts(self, plans: Mapping[Part, Plan], on_progress: Callable[[str], None]) -> None:
         """All at once. When one fails, or at Ctrl-C, the others are not waited for."""

@@ -5,7 +5,7 @@ import json
 import os
 import shutil
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
@@ -15,7 +15,7 @@ from pipeline.local.parts import Addresses, Part
 from pipeline.local.process import ProcessIdentity
 from pipeline.settings import masked
 
-_FORMAT = 1
+_FORMAT = 2
 _LOCK = "lock"
 _PROBES: dict[str, Callable[[str], None]] = {
     Part.KAFKA: kafka_wire.answers,
@@ -58,8 +58,12 @@ class State:
 
     @property
     def runs(self) -> bool:
-        """Whether it was started to the end and all of it is still there."""
-        return self.complete and all(entry.alive for entry in self.entries)
+        """Whether it was started to the end and its parts are still there. A service that has ended can be started again."""
+        return self.complete and all(entry.alive for entry in self.entries if entry.name in set(Part))
+
+    def has(self, service: str) -> bool:
+        """Whether a service is there."""
+        return any(entry.name == service and entry.alive for entry in self.entries)
 
 
 @dataclass(frozen=True)
@@ -78,17 +82,28 @@ class PartStatus:
 
 
 def read_state(folder: Path) -> State | None:
-    """What was written down; None if nothing is, or it cannot be read (then whatever it told of is not known)."""
-    with suppress(OSError, ValueError, KeyError, TypeError):
+    """What was written down; None if nothing is.
+
+    Raises:
+        ConfigurationError: it cannot be read, so nobody knows what runs.
+    """
+    try:
         raw = json.loads(_file(folder).read_text())
-        if raw["format"] == _FORMAT:
-            return State(
-                detached=raw["detached"],
-                complete=raw["complete"],
-                addresses=Addresses(**raw["addresses"]),
-                entries=tuple(_entry(entry) for entry in raw["entries"]),
-            )
-    return None
+        if raw["format"] != _FORMAT:
+            raise ValueError(f"format {raw['format']}, written by another version of Airtally")  # noqa: TRY301
+        return State(
+            detached=raw["detached"],
+            complete=raw["complete"],
+            addresses=Addresses(**raw["addresses"]),
+            entries=tuple(_entry(entry) for entry in raw["entries"]),
+        )
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise ConfigurationError(
+            f"{_file(folder)}, which says what runs, cannot be read ({error!r}). If it is another user's, ask that user; "
+            "else stop what runs by its pids, and delete the file"
+        ) from None
 
 
 def write_state(folder: Path, state: State) -> None:
@@ -163,8 +178,13 @@ def clear(folder: Path) -> None:
     """Delete what a folder holds, and stop what an interrupted run has left of it.
 
     Raises:
-        ConfigurationError: a system runs in this folder, owned by a command or started by ``airtally up``.
+        ConfigurationError: a system runs in this folder, owned by a command or started by ``airtally up``; or the folder has
+            something that is not ours.
     """
+    if folder.is_dir() and any(folder.iterdir()) and not (folder / _LOCK).exists():
+        raise ConfigurationError(
+            f"{folder} was not made by Airtally, and all in it would be deleted: choose another AIRTALLY_HOME"
+        )
     with locked(folder):
         state = read_state(folder)
         if state is not None and state.detached and state.runs:
@@ -179,8 +199,13 @@ def clear(folder: Path) -> None:
 
 def acquire_lock(folder: Path) -> int:
     """As ``locked``, for longer than a block: close the returned file descriptor to let go."""
-    folder.mkdir(parents=True, exist_ok=True)
-    lock = os.open(folder / _LOCK, os.O_RDWR | os.O_CREAT, 0o644)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        lock = os.open(folder / _LOCK, os.O_RDWR | os.O_CREAT, 0o644)
+    except OSError as error:
+        raise ConfigurationError(
+            f"{folder} cannot be used ({error.strerror}): choose another folder by AIRTALLY_HOME"
+        ) from None
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError:
@@ -207,7 +232,8 @@ def _entry(raw: dict[str, object]) -> Entry:
 
 def _status(entry: Entry) -> PartStatus:
     detail = ""
-    probe = _PROBES.get(entry.name)
+    is_given = entry.identity is None
+    probe = kafka_wire.listens if is_given and entry.name == Part.KAFKA else _PROBES.get(entry.name)
     try:
         if not entry.alive:
             raise UnavailableError(f"{entry.name} has ended; its log: {entry.log_file}")  # noqa: TRY301

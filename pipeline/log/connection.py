@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from typing import Any
 
 import faust
+import structlog
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
 from aiokafka.errors import KafkaError, ProducerClosed
 from aiokafka.helpers import create_ssl_context
@@ -14,6 +15,8 @@ from aiokafka.helpers import create_ssl_context
 import pipeline.log.broker_connection  # noqa: F401  # for all clients, since all are made from here
 from pipeline.errors import SettingError, UnavailableError
 from pipeline.settings import Settings
+
+log = structlog.get_logger(__name__)
 
 
 def bootstrap(settings: Settings) -> str:
@@ -60,7 +63,12 @@ def faust_options(settings: Settings) -> dict[str, Any]:
 def _ssl_context(settings: Settings) -> ssl.SSLContext | None:
     if not settings.kafka_security.endswith("SSL"):
         return None
-    context: ssl.SSLContext = create_ssl_context(cafile=settings.kafka_ca_file)
+    try:
+        context: ssl.SSLContext = create_ssl_context(cafile=settings.kafka_ca_file)
+    except OSError as error:
+        raise SettingError(
+            f"AIRTALLY_KAFKA_CA_FILE={settings.kafka_ca_file} cannot be used ({error}): give a file of certificates in PEM"
+        ) from None
     return context
 
 
@@ -93,8 +101,13 @@ async def stop_producer(producer: AIOKafkaProducer, within_s: float) -> None:
             await producer.stop()
     except TimeoutError:  # it would go on trying; its second `stop` does nothing
         producer._message_accumulator.fail_all(ProducerClosed())  # noqa: SLF001  # aiokafka is pinned
-        await producer._sender.close()  # noqa: SLF001
-        await producer.client.close()
+        try:
+            async with asyncio.timeout(within_s):
+                await producer._sender.close()  # noqa: SLF001
+        except Exception as error:  # noqa: BLE001  # a batch on its way that is failed already is looked for, and not found
+            log.debug("a producer's sender has ended otherwise", error=repr(error))
+        finally:
+            await producer.client.close()
 
 
 @contextmanager

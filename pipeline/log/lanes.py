@@ -24,7 +24,7 @@ from aiokafka.errors import KafkaError
 
 from pipeline import metrics
 from pipeline.errors import BackpressureError, PublishError, UnavailableError
-from pipeline.log.connection import client_options, start_client, stop_producer
+from pipeline.log.connection import client_options, start_client, stop_producer, unavailable_if_down
 from pipeline.log.partitioner import java_partitions
 from pipeline.log.publisher import BATCH_BYTES, MAX_REQUEST_BYTES
 from pipeline.settings import Settings
@@ -34,6 +34,10 @@ Settled = Callable[[PublishError | None], None]  # called once: with None when a
 LINGER_MS = 2  # longer ones cost viewers time, and save neither the edge nor the broker any
 MANY = 256  # records: as large a request costs the broker little more for one more
 RENEW_EVERY_S = 0.5  # between attempts to get a new producer
+# For a producer to take a batch: at the first it asks where the topic's partitions are, for 30 s at most. One that was stopped
+# meanwhile would never answer.
+TAKEN_S = 35.0
+METADATA_S = 10.0  # for a new producer to learn that
 STOP_S = 2.0  # for a producer that has nothing to send any more
 
 log = structlog.get_logger(__name__)
@@ -190,9 +194,11 @@ class _Lane:
                 self._waiting.popleft()
                 self._sent.append(countdown)
             began = time.monotonic()
-            await (await producer.send_batch(batch, self._topic, partition=self._partition))
+            async with asyncio.timeout(TAKEN_S):
+                acknowledgement = await producer.send_batch(batch, self._topic, partition=self._partition)
+            await acknowledgement
             metrics.PUBLISH_SECONDS.observe(time.monotonic() - began)
-        except KafkaError as error:
+        except (KafkaError, TimeoutError) as error:
             self._link.renew(producer, error)
             return PublishError(f"not acknowledged: {error!r}; publish it again with the same id")
         except Exception as error:  # a bug is not to end a lane: nobody would be told, and nothing more be sent
@@ -235,6 +241,13 @@ class _Link:
             request_timeout_ms=30_000,
         )
         await start_client(producer)
+        try:
+            with unavailable_if_down():
+                async with asyncio.timeout(METADATA_S):
+                    await producer.partitions_for(self._settings.topic)
+        except BaseException:
+            await _stop(producer)
+            raise
         self._producer = producer
         self._ready.set()
 
@@ -249,7 +262,7 @@ class _Link:
         await self._ready.wait()
         return self._producer
 
-    def renew(self, failed: Any, error: KafkaError) -> None:
+    def renew(self, failed: Any, error: Exception) -> None:
         """Replace a producer, once."""
         if failed is self._producer and self._ready.is_set():
             self._ready.clear()

@@ -13,7 +13,7 @@ from pipeline.errors import TopicMismatchError
 from pipeline.log.connection import client_options, unavailable_if_down
 from pipeline.settings import Settings
 
-TOPIC_ALREADY_EXISTS = 36
+TOPIC_ALREADY_EXISTS, TOO_FEW_BROKERS = 36, 38
 UNKNOWN_TOPIC = 3
 
 
@@ -106,9 +106,9 @@ class Topics:
             response = await self._admin.create_topics([new])
         (_topic, code, *text) = response.topic_errors[0]
         if code not in (0, TOPIC_ALREADY_EXISTS):
+            remedy = "; AIRTALLY_REPLICATION must not exceed the number of brokers" if code == TOO_FEW_BROKERS else ""
             raise TopicMismatchError(
-                f"topic {settings.topic} cannot be made: {for_code(code).__name__} {text[0] if text else ''}; "
-                "AIRTALLY_REPLICATION must not exceed the number of brokers"
+                f"topic {settings.topic} cannot be made: {for_code(code).__name__} {text[0] if text else ''}{remedy}"
             )
         is_new = bool(code == 0)
         if is_new:  # Kafka has decided; brokers hear of it a moment later

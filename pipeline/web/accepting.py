@@ -39,12 +39,14 @@ class Acceptor:
         self._tasks: set[asyncio.Task[object]] = set()
         self._is_closed = self._is_short = False
         listening.setblocking(False)
+        listening.listen(BACKLOG)
         self._resume()
         self._look_again()
 
     def close(self) -> None:
-        """Accept nobody any more; connections that there are go on. It may be called again."""
+        """Accept nobody any more but who has connected; connections that there are go on. It may be called again."""
         if not self._is_closed:
+            self._accept()
             self._is_closed = True
             self._loop.remove_reader(self._listening)
 

@@ -15,12 +15,16 @@ def listen(
 ) -> socket.socket:
     """Open a listening socket; `shared`: others may listen on the same port, and the kernel spreads the connections.
 
+    A shared one does not listen before an ``Acceptor`` has it, or connections would come that nobody takes.
+
     Raises:
         PortInUseError: somebody else listens there; the text names the setting that says where to listen.
     """
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     try:
-        listening = socket.create_server((host, port), family=family, backlog=BACKLOG, reuse_port=shared)
+        listening = (
+            _bound(family, host, port) if shared else socket.create_server((host, port), family=family, backlog=BACKLOG)
+        )
     except OSError as error:
         raise PortInUseError(
             f"{host}:{port} cannot be listened on ({error.strerror}): set {setting} to a free port, or to 0"
@@ -30,6 +34,20 @@ def listen(
     if send_buffer_bytes is not None:
         listening.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, send_buffer_bytes)  # accepted ones inherit it
     return listening
+
+
+def _bound(family: socket.AddressFamily, host: str, port: int) -> socket.socket:
+    made = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        for option in (socket.SO_REUSEADDR, socket.SO_REUSEPORT):
+            made.setsockopt(socket.SOL_SOCKET, option, 1)
+        if family == socket.AF_INET6:
+            made.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+        made.bind((host, port))
+    except BaseException:
+        made.close()
+        raise
+    return made
 
 
 def allow_connections(clients: int) -> int:

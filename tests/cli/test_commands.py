@@ -35,6 +35,10 @@ def test_each_command_explains_itself(airtally: Airtally, name: str) -> None:
         ("AIRTALLY_REDIS_URL", "localhost:6379"),
         ("AIRTALLY_CLICKHOUSE_URL", "clickhouse:8123"),
         ("AIRTALLY_RETENTION_MS", "-1"),
+        ("AIRTALLY_KAFKA", "kafka:"),
+        ("AIRTALLY_KAFKA", "kafka"),
+        ("AIRTALLY_KAFKA", "kafka:9092/"),
+        ("AIRTALLY_KAFKA", "kafka:9092,other:many"),
     ],
 )
 def test_a_setting_that_cannot_be_used_is_named(airtally: Airtally, variable: str, value: str) -> None:
@@ -95,6 +99,30 @@ def test_rules_that_cannot_be_used_are_refused_before_anything_is_asked(
     )
     assert said.returncode == 2
     assert named in said.stderr
+
+
+@pytest.mark.parametrize("value", ["redis://me:hunter2", "http://me:hunter2"])
+def test_a_password_without_its_server_is_not_shown(airtally: Airtally, value: str) -> None:
+    for variable in ("AIRTALLY_REDIS_URL", "AIRTALLY_CLICKHOUSE_URL"):
+        said = airtally("status", env={variable: value})
+        assert said.returncode == 2
+        assert f"{value.partition('me')[0]}***" in said.stderr
+        assert "hunter2" not in said.stdout + said.stderr
+
+
+def test_certificates_that_are_not_there_are_named(airtally: Airtally) -> None:
+    tls = {"AIRTALLY_KAFKA": "127.0.0.1:1", "AIRTALLY_KAFKA_SECURITY": "SSL", "AIRTALLY_KAFKA_CA_FILE": "none.pem"}
+    said = airtally("doctor", env=tls)
+    assert said.returncode == 2
+    assert "AIRTALLY_KAFKA_CA_FILE=none.pem cannot be used" in said.stdout
+    assert "Traceback" not in said.stderr
+
+
+@pytest.mark.parametrize("name", ["simulate", "load"])
+def test_a_file_that_cannot_be_written_is_told_before_anything_is_sent(airtally: Airtally, name: str) -> None:
+    said = airtally(name, "gala", "best", "--expect", "none/expected.json")
+    assert said.returncode == 2
+    assert "none/expected.json cannot be written: name another by --expect" in said.stderr
 
 
 def test_nothing_is_running_in_an_empty_folder(airtally: Airtally) -> None:

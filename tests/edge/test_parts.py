@@ -190,12 +190,14 @@ def test_what_was_revoked_stays_so_when_the_set_is_lost() -> None:
     token, grant = tokens.mint("cdn-1", 1)
     for found, is_refused in (
         ({"cdn-1"}, True),  # of an older version, and without a mark
-        ({"-1", "cdn-1"}, True),
-        ({"-1"}, False),  # undone
-        ({"-1", grant.token_id}, True),
-        (set[str](), True),  # lost
-        ({"-2", "cdn-2"}, True),
-        ({"-2"}, True),
+        ({"-a", "-1", "cdn-1"}, True),
+        ({"-a", "-2"}, False),  # undone
+        ({"-a", "-3", grant.token_id}, True),
+        ({"-a", "-2"}, True),  # the last change is lost, as by a failover
+        ({"-a", "-9", "cdn-2"}, True),
+        (set[str](), True),  # all is lost
+        ({"-b", "-10", "cdn-2"}, True),
+        ({"-b", "-11"}, True),
     ):
         tokens.refuse(found)
         if is_refused:

@@ -36,7 +36,7 @@ from pipeline.ledger.ledger import Ledger, Reply
 from pipeline.log.app import AppLog, make_app, run_app
 from pipeline.log.lanes import Settled
 from pipeline.log.offsets import LogOffsets
-from pipeline.service import serving
+from pipeline.service import measured, serving
 from pipeline.settings import Settings, load
 from pipeline.tally import app as tally_app
 from tests.faults.workers import stand_in as command
@@ -111,7 +111,8 @@ async def run_tally(settings: Settings, kind: type[Ledger] = Ledger, *, group: s
     try:
         async with serving(settings, "tally", 0) as health, LogOffsets(settings) as offsets:
             app, tally = tally_app.build(settings, offsets, kind(client, settings.topic), health)
-            await run_app(app)
+            async with measured(tally.measure):
+                await run_app(app)
             await tally.close()
     finally:
         await client.aclose()
@@ -124,7 +125,8 @@ async def run_archive(settings: Settings, store: ArchiveStore) -> None:
         source = AppLog(app, settings.topic, offsets)
         archive = Archive(app, settings, store, source, health, FlushPolicy())
         build_archive(app, settings, archive)
-        await run_app(app)
+        async with measured(archive.measure):
+            await run_app(app)
         await archive.close()
     await store.close()
 

@@ -10,7 +10,7 @@ from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from redis import Redis
 
-from pipeline.errors import MissingToolError, UnavailableError
+from pipeline.errors import ConfigurationError, MissingToolError, UnavailableError
 from pipeline.local import clickhouse, kafka, kafka_jars, kafka_wire, process, redis
 from pipeline.local.parts import Options
 from pipeline.local.ports import free_port
@@ -55,6 +55,16 @@ async def _read(address: str, count: int) -> list[bytes]:
     consumer.assign([TopicPartition("votes", 0)])
     async with consumer:
         return [(await consumer.getone()).value for _ in range(count)]
+
+
+def test_kafka_finds_its_data_again_whatever_its_folder_is_called(folder: Path, or_skip: OrSkip) -> None:
+    node, named = kafka.Node(free_port(), free_port()), folder / "Übertragung \u2603 {0}"
+    for _ in range(2):  # the second time there is nothing to format
+        with or_skip():
+            kafka.launch(named, node)
+        assert (named / "data" / "meta.properties").is_file()
+    with pytest.raises(ConfigurationError, match="comma"):
+        kafka.launch(folder / "one, two", node)
 
 
 def test_broker_settings_that_are_given_win_over_our_own(folder: Path, or_skip: OrSkip) -> None:
@@ -186,3 +196,10 @@ def test_what_does_not_answer_is_no_kafka() -> None:
         port = server.getsockname()[1]
     with pytest.raises(UnavailableError, match=rf"Kafka at 127\.0\.0\.1:{port} does not answer"):
         kafka_wire.answers(f"127.0.0.1:{port}")
+    with pytest.raises(UnavailableError, match="does not answer"):
+        kafka_wire.listens(f"127.0.0.1:{port}")
+
+
+def test_of_a_kafka_elsewhere_any_server_will_do() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        kafka_wire.listens(f"127.0.0.1:{free_port()},127.0.0.1:{server.getsockname()[1]}")

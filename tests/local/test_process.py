@@ -32,7 +32,7 @@ def launch(code):
 child = process.start(launch(sys.argv[2]), releasable=True)
 if sys.argv[3] == "release":
     child.release()
-print(child.identity.pid, child.identity.started_at, flush=True)
+print(child.identity.pid, child.identity.born, sep='|', flush=True)
 time.sleep(600)
 """
 
@@ -105,7 +105,7 @@ def test_ctrl_c_in_the_terminal_does_not_reach_a_child(folder: Path) -> None:
 
 def test_another_process_with_a_recycled_pid_is_not_touched(folder: Path) -> None:
     child = _start(folder, _SLEEPS)
-    earlier = ProcessIdentity(child.identity.pid, child.identity.started_at - 60)
+    earlier = ProcessIdentity(child.identity.pid, f"{child.identity.born}0")
     assert not earlier.alive
     process.stop(earlier, grace_s=0)
     assert child.alive
@@ -141,5 +141,5 @@ def test_a_program_that_cannot_be_run_is_an_error_with_its_reason(folder: Path) 
 
 def _identity(owner: Popen[str]) -> ProcessIdentity:
     assert owner.stdout is not None
-    pid, started_at = owner.stdout.readline().split()
-    return ProcessIdentity(int(pid), float(started_at))
+    pid, _, born = owner.stdout.readline().rstrip("\n").partition("|")
+    return ProcessIdentity(int(pid), born)

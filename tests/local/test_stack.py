@@ -1,7 +1,9 @@
 """The whole local system: up, down, and every way in which either is interrupted."""
 
 import json
+import os
 import signal
+import socket
 import sys
 import time
 import urllib.request
@@ -34,8 +36,9 @@ with LocalStack(Path(sys.argv[1]), parts) as stack:
 _UP = """
 import sys
 from pathlib import Path
-from pipeline.local.stack import LocalStack, Part, Service
-never = Service("never", [sys.executable, "-c", "import time; time.sleep(600)"], ready_url="http://127.0.0.1:9/")
+from pipeline.local.stack import LocalStack, Part, Service, free_port
+url = f"http://127.0.0.1:{free_port()}/"
+never = Service("never", [sys.executable, "-c", "import time; time.sleep(600)"], ready_url=url)
 print("begin", flush=True)
 LocalStack(Path(sys.argv[1]), [Part.REDIS], services=[never]).start(detached=True)
 """
@@ -112,7 +115,7 @@ def test_a_state_of_before_a_reboot_is_no_obstacle(folder: Path, or_skip: OrSkip
         text = (stack.folder / "state.json").read_text()
     raw = json.loads(text)
     raw["detached"] = raw["complete"] = True
-    raw["entries"][0]["identity"] = {"pid": 1, "started_at": 12.5}  # somebody else's by now
+    raw["entries"][0]["identity"] = {"pid": 1, "born": "an earlier boot 125"}  # somebody else's by now
     (folder / "state.json").write_text(json.dumps(raw))
     assert [part.alive for part in status(folder)] == [False]
     assert LocalStack(folder, QUICK).start(detached=True)
@@ -219,6 +222,61 @@ def test_services_start_after_parts_and_preparation_and_find_the_addresses(folde
     with urllib.request.urlopen(url) as answer:
         assert answer.read().decode() == f"{prepared[0].redis_url} merry"
     assert stop_state(folder) == ["tally", "redis"]
+
+
+def serving(name: str, code: str = _SERVICE) -> Service:
+    port = free_port()
+    url = f"http://127.0.0.1:{port}/"
+    return Service(name, [sys.executable, "-c", code, str(port)], ready_url=url, env={"MOOD": "merry"})
+
+
+def test_only_services_that_have_ended_are_started_again(folder: Path, or_skip: OrSkip, eventually: Eventually) -> None:
+    services = [serving("tally"), serving("archive")]
+    with or_skip():
+        LocalStack(folder, QUICK, services=services[:1]).start(detached=True)
+    redis, tally = status(folder)
+    assert tally.pid is not None
+    os.kill(tally.pid, signal.SIGKILL)
+    eventually(lambda: not status(folder)[1].alive)
+    said: list[str] = []
+    assert LocalStack(folder, QUICK, services=services).start(detached=True, on_progress=said.append)
+    assert sorted(said) == ["archive: ready", "tally: ready"]
+    assert not LocalStack(folder, QUICK, services=services).start(detached=True)
+    ends = serving("live", "raise SystemExit(3)")
+    with pytest.raises(UnavailableError, match="live ended while starting"):
+        LocalStack(folder, QUICK, services=[*services, ends]).start(detached=True)
+    now = {part.name: part for part in status(folder)}
+    assert {name for name, part in now.items() if part.answering} == {"redis", "tally", "archive"} == set(now)
+    assert now["redis"].pid == redis.pid
+    stop_state(folder)
+
+
+def test_a_service_whose_port_is_in_use_is_refused(folder: Path) -> None:
+    service = serving("tally")
+    with (
+        socket.create_server(("127.0.0.1", int(service.argv[-1]))),
+        pytest.raises(PortInUseError, match="tally wants port .*--any-port"),
+    ):
+        LocalStack(folder, QUICK, services=[service]).start(detached=True)
+    assert status(folder) == []
+
+
+def test_a_folder_of_somebody_else_is_not_cleared(folder: Path) -> None:
+    folder.mkdir(exist_ok=True)
+    (folder / "letters.txt").write_text("dear")
+    with pytest.raises(ConfigurationError, match="was not made by Airtally"):
+        state.clear(folder)
+    assert [path.name for path in folder.iterdir()] == ["letters.txt"]
+
+
+@pytest.mark.parametrize("text", ["{", "{}", '{"format": 1}'])
+def test_what_cannot_be_read_is_not_taken_for_nothing(folder: Path, text: str) -> None:
+    folder.mkdir(exist_ok=True)
+    (folder / "state.json").write_text(text)
+    for ask in (status, stop_state, state.clear):
+        with pytest.raises(ConfigurationError, match="state.json|was not made"):
+            ask(folder)
+    assert (folder / "state.json").read_text() == text
 
 
 def test_a_status_tells_what_has_died(folder: Path, or_skip: OrSkip) -> None:
