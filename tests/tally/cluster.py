@@ -10,7 +10,7 @@ from redis import Redis
 
 from pipeline.errors import UnavailableError
 from pipeline.local.ports import LOOPBACK, free_port
-from pipeline.local.process import Child, start
+from pipeline.local.process import Child, start, wait_ready
 from pipeline.local.redis import launch
 
 SLOTS = 16_384
@@ -49,7 +49,10 @@ def _port() -> int:
 
 def _start(folder: Path, port: int) -> Child:
     plain = launch(folder, port)
-    return start(replace(plain, argv=[*plain.argv, "--cluster-enabled", "yes", "--cluster-node-timeout", "5000"]))
+    argv = [*plain.argv, "--cluster-enabled", "yes", "--cluster-node-timeout", "5000"]
+    child = start(replace(plain, argv=argv))
+    wait_ready(child)
+    return child
 
 
 def _is_whole(node: "Redis") -> bool:
