@@ -77,14 +77,16 @@ def main(rounds: int = 3, seconds: float = 8.0, sockets: int = 20_000, overload:
                 with start(stack, found) as server:
                     rows.append(_round(server, play, seconds))
                     console.print(rows[-1], highlight=False)
-        more = _compared(rows) if rows else {}
+        more: dict[str, Any] = {}
         if rows:
+            more = _compared(rows)
             with ours(stack, found, port=(shared := free_port())) as server, ours(stack, found, port=shared):
                 pair = play(server.plan(**arrays(), seconds=ARRAYS / ENDLESS, connections=2 * FRONTS, seed=8), server)
                 more["arrays_votes_per_s_of_two_processes"] = round(pair["total"] / pair["took_s"])
         with ours(stack, found) as server:
             storm = _storm(server, play, allow_connections(sockets))
-            more |= storm if rows else {}
+            if rows:
+                more |= storm
             if overload:
                 more |= _overload(server, play, overload)
         more["counted"] = asyncio.run(_counted(stack, found, expected))

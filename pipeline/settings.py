@@ -102,7 +102,7 @@ class Settings(BaseSettings):
     @field_validator("kafka")
     @classmethod
     def _servers(cls, servers: str | None) -> str | None:
-        for each in (servers or "").split(",") if servers else ():
+        for each in servers.split(",") if servers else ():
             parts = urlsplit(f"//{each.strip()}")
             try:
                 is_one = bool(parts.hostname) and parts.port is not None and not parts.path

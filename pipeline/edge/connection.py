@@ -149,9 +149,8 @@ class HttpConnection(asyncio.Protocol):
         """Take a header. One that comes again is a list (RFC 9110, 5.3)."""
         self._header_bytes += len(name) + len(value) + HEADER_COST
         name = name.lower()
-        if (
-            name in WANTED and self._header_bytes <= MAX_HEAD
-        ):  # beyond that it is refused, and all of them would be much work
+        # Beyond MAX_HEAD it is refused, and to take all of them would be much work.
+        if name in WANTED and self._header_bytes <= MAX_HEAD:
             headers, value = self._request.headers, value.strip(b" \t")
             headers[name] = value if name not in headers else headers[name] + b", " + value
 

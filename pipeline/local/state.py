@@ -232,8 +232,9 @@ def _entry(raw: dict[str, object]) -> Entry:
 
 def _status(entry: Entry) -> PartStatus:
     detail = ""
-    is_given = entry.identity is None
-    probe = kafka_wire.listens if is_given and entry.name == Part.KAFKA else _PROBES.get(entry.name)
+    probe = _PROBES.get(entry.name)
+    if entry.identity is None and entry.name == Part.KAFKA:
+        probe = kafka_wire.listens
     try:
         if not entry.alive:
             raise UnavailableError(f"{entry.name} has ended; its log: {entry.log_file}")  # noqa: TRY301

@@ -188,7 +188,6 @@ class PartitionFolder:
         """Load the state if it is not known. Give the offset of the record to fold next."""
         if self._state is None:
             self._state = self._folded = await self._load()
-            self._health.set("redis", None)
         self.next_offset = self._state.next_offset
         return self._state.next_offset
 

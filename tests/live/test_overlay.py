@@ -19,22 +19,28 @@ WINNERS = "() => document.querySelectorAll('.winner').length"
 LONG_AGO_MS = 5_000
 
 
+async def begin(count: Count) -> None:
+    await count.open(opened_at=now_ms() - LONG_AGO_MS)
+    await count.vote("ada", 3)
+
+
+async def both_pages(browser: Browser, go_live: GoLive) -> tuple[Watched, Watched]:
+    air, _ = await go_live()
+    return await see(browser, air, "overlay"), await see(browser, air, "host")
+
+
 async def close_in(count: Count, partition: int, closed_at: int) -> None:
     await count.add(partition, [(now_ms(), b"marker", encode(PollClosed(*count.poll_id, closed_at)))])
 
 
 async def test_a_result_on_which_the_parts_disagree_has_no_winner(
-    browser: Browser,
-    go_live: GoLive,
-    count: Count,
+    browser: Browser, go_live: GoLive, count: Count
 ) -> None:
-    await count.open(opened_at=now_ms() - LONG_AGO_MS)
-    await count.vote("ada", 3)
+    await begin(count)
     for partition in range(len(count.log)):
         await close_in(count, partition, now_ms() - 1_000 - partition)
     await count.finalize()
-    air, _ = await go_live()
-    overlay, host = await see(browser, air, "overlay"), await see(browser, air, "host")
+    overlay, host = await both_pages(browser, go_live)
     await overlay.until(VOTES, ["3", "0", "0"])
     await overlay.until(STATUS, "Voting closed")
     await host.until("() => document.getElementById('notice').textContent.includes('Do not announce')", expected=True)
@@ -42,14 +48,10 @@ async def test_a_result_on_which_the_parts_disagree_has_no_winner(
 
 
 async def test_voting_is_closed_from_its_end_on_although_a_part_has_not_heard_of_it(
-    browser: Browser,
-    go_live: GoLive,
-    count: Count,
+    browser: Browser, go_live: GoLive, count: Count
 ) -> None:
-    await count.open(opened_at=now_ms() - LONG_AGO_MS)
-    await count.vote("ada", 3)
-    air, _ = await go_live()
-    overlay, host = await see(browser, air, "overlay"), await see(browser, air, "host")
+    await begin(count)
+    overlay, host = await both_pages(browser, go_live)
     await overlay.until(STATUS, "Voting open")
     await close_in(count, 1, now_ms() - 1)
     await overlay.until(STATUS, "Voting closed")
@@ -58,10 +60,7 @@ async def test_voting_is_closed_from_its_end_on_although_a_part_has_not_heard_of
 
 @pytest.mark.parametrize("off_ms", [-60_000, 60_000])
 async def test_the_end_is_that_of_the_service_s_clock(
-    browser: Browser,
-    go_live: GoLive,
-    count: Count,
-    off_ms: int,
+    browser: Browser, go_live: GoLive, count: Count, off_ms: int
 ) -> None:
     await count.open(opened_at=now_ms() - LONG_AGO_MS)
     await count.close(ahead_ms=8_000)
@@ -73,13 +72,8 @@ async def test_the_end_is_that_of_the_service_s_clock(
     await overlay.until(STATUS, "Voting closed")
 
 
-async def test_what_is_final_takes_no_line_from_others(
-    browser: Browser,
-    go_live: GoLive,
-    count: Count,
-) -> None:
-    await count.open(opened_at=now_ms() - LONG_AGO_MS)
-    await count.vote("ada", 3)
+async def test_what_is_final_takes_no_line_from_others(browser: Browser, go_live: GoLive, count: Count) -> None:
+    await begin(count)
     await count.close(ahead_ms=-1)
     await count.finalize()
     air, _ = await go_live()
@@ -99,10 +93,7 @@ async def test_what_is_final_takes_no_line_from_others(
 
 
 async def test_a_template_frames_it_and_adds_styles(
-    browser: Browser,
-    go_live: GoLive,
-    count: Count,
-    tmp_path: Path,
+    browser: Browser, go_live: GoLive, count: Count, tmp_path: Path
 ) -> None:
     await count.open()
     await count.vote("ada", 3)
@@ -120,11 +111,7 @@ async def test_a_template_frames_it_and_adds_styles(
     assert page.complaints == []
 
 
-async def test_who_wants_no_motion_sees_none(
-    browser: Browser,
-    go_live: GoLive,
-    count: Count,
-) -> None:
+async def test_who_wants_no_motion_sees_none(browser: Browser, go_live: GoLive, count: Count) -> None:
     await count.open()
     air, _ = await go_live()
     overlay = await see(browser, air, "overlay", "?lang=tr&live=oylama+s%C3%BCr%C3%BCyor")
