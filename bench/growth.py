@@ -36,7 +36,9 @@ BENDS = {  # what does, at each curve
     "share of repeats": "a repeat is decoded and looked up like any vote, but adds nothing to Redis.",
     "records of a chunk, at most": "each chunk costs a call, a round trip and a write of the head; larger ones keep Redis from "
     "others for longer.",
-    "votes": "a vote's cost does not depend on how many came before, but for tables that double; memory follows the votes.",
+    "votes": "a vote's cost does not depend on how many came before, until its worker has more to remember than its memory may "
+    "hold: then files are made, and made anew as they grow. Memory follows the votes until then, and by some bytes of each "
+    "afterwards.",
     "backlog": "as many votes count in each, among ever more repeats: what waits to be read is not held.",
 }
 
@@ -70,7 +72,10 @@ def points(records: int) -> list[Point]:
         *[Point("voters", number, replace(plain, voters=number)) for number in (10_000, 1_000_000, 10_000_000)],
         *[Point("share of repeats", share, replace(plain, repeats=share)) for share in (0.0, 0.05, 0.5)],
         *[Point("records of a chunk, at most", number, plain, chunk=number) for number in (100, 500, 2_000, 6_000)],
-        *[Point("votes", number, replace(plain, records=number)) for number in (records // 4, records, 3 * records)],
+        *[
+            Point("votes", number, replace(plain, records=number))
+            for number in (records // 4, records, 3 * records, 40 * records)
+        ],
         *[
             Point("backlog", times * records, replace(plain, records=times * records, repeats=1 - 1 / times))
             for times in (1, 4, 16)

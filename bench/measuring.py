@@ -115,15 +115,14 @@ class Usage:
 
 
 def usage(pid: int) -> Usage:
-    """Ask the operating system: CPU of all threads, and the peak of the resident memory."""
+    """Ask the operating system: CPU of all threads, and the peak of the resident memory (where none is told: what it is)."""
     process = psutil.Process(pid)
     times = process.cpu_times()
-    with process.oneshot():
-        peak = process.memory_info().rss / 1e6
+    peak = process.memory_info().rss / 1e6
     status = Path(f"/proc/{pid}/status")
-    if status.exists():
-        line = next(line for line in status.read_text().splitlines() if line.startswith("VmHWM"))
-        peak = int(line.split()[1]) / 1e3
+    for line in status.read_text().splitlines() if status.exists() else ():
+        if line.startswith("VmHWM"):
+            peak = int(line.split()[1]) / 1e3
     return Usage(times.user + times.system, peak)
 
 

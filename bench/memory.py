@@ -9,6 +9,7 @@ import random
 import time
 from base64 import urlsafe_b64encode
 from collections.abc import Iterator
+from typing import Annotated
 
 import numpy as np
 import typer
@@ -20,22 +21,37 @@ from pipeline.domain.outcome import Outcome
 from pipeline.domain.partition import Answer
 from pipeline.domain.poll import Poll, PollId, open_poll
 from pipeline.domain.record import VOTE_ID_BYTES, Option, PollOpened
-from pipeline.domain.rows import rows_of
+from pipeline.domain.rows import overflow_to, rows_of
 from pipeline.ledger.connection import connect
 from pipeline.ledger.ledger import Ledger
 from pipeline.local.stack import Part
 from pipeline.settings import Settings
+from pipeline.tally.files import Files
 
 CHUNK_RECORDS = 1500
 REPEATS = 45  # of a chunk's records
 POLL = PollId("bench", "poll")
 
 
-def main(votes: int = 10_000_000, partitions: int = 12, votes_per_voter: int = 1, steps: int = 5) -> None:
+def main(
+    votes: int = 10_000_000,
+    partitions: int = 12,
+    votes_per_voter: int = 1,
+    steps: int = 5,
+    remembered_mb: Annotated[
+        float, typer.Option(help="What a worker may have in memory before it uses files; a worker's own default.")
+    ] = Settings().remembered_bytes / (1 << 20),
+) -> None:
     """Measure, as often as there are `steps` on the way to all votes."""
+    remembered_bytes = int(remembered_mb * (1 << 20))
+    overflow_to(Files(None).make, beyond_bytes=remembered_bytes)
     with system(Part.REDIS) as stack:
-        rows = asyncio.run(_fill(settings_of(stack, "memory", partitions=partitions), votes, votes_per_voter, steps))
-    report("memory", rows, {"partitions": partitions, "votes_per_voter": votes_per_voter})
+        found = settings_of(stack, "memory", partitions=partitions)
+        found = found.model_copy(update={"remembered_bytes": remembered_bytes})
+        rows = asyncio.run(_fill(found, votes, votes_per_voter, steps))
+    report(
+        "memory", rows, {"partitions": partitions, "votes_per_voter": votes_per_voter, "remembered_mb": remembered_mb}
+    )
 
 
 async def _fill(found: Settings, votes: int, votes_per_voter: int, steps: int) -> list[dict[str, object]]:
@@ -65,9 +81,10 @@ async def _fill(found: Settings, votes: int, votes_per_voter: int, steps: int) -
                 "used_mb": used["used_memory"] / 1e6,
                 "resident_mb": used["used_memory_rss"] / 1e6,
                 "worker_bytes_per_counted": sum(memory.nbytes for memory in memories) / counted,
+                "worker_file_bytes_per_counted": sum(memory.filed_bytes for memory in memories) / counted,
                 "script_ms": script["usec_per_call"] / 1000,
                 "script_us_per_record": script["usec"] / (records - before),
-                "load_s": await _load(ledger, memories),
+                "load_s": await _load(ledger, memories, found.remembered_bytes),
                 "seconds": time.monotonic() - started,
             }
         )
@@ -76,13 +93,15 @@ async def _fill(found: Settings, votes: int, votes_per_voter: int, steps: int) -
     return rows
 
 
-async def _load(ledger: Ledger, memories: list[PollMemory]) -> float:
+async def _load(ledger: Ledger, memories: list[PollMemory], remembered_bytes: int) -> float:
     """Read all ledgers as a worker does that begins; give the seconds that it took."""
-    seconds = 0.0
-    for partition, memory in enumerate(memories):
-        began = time.monotonic()
-        state = await ledger.load(partition)
-        seconds += time.monotonic() - began
+    beyond_bytes = remembered_bytes + sum(memory.nbytes for memory in memories)  # of which it would have none
+    overflow_to(Files(None).make, beyond_bytes=beyond_bytes)
+    began = time.monotonic()
+    states = [await ledger.load(partition) for partition in range(len(memories))]
+    seconds = time.monotonic() - began
+    overflow_to(Files(None).make, beyond_bytes=remembered_bytes)
+    for state, memory in zip(states, memories, strict=True):
         if state is None or len(state.memory[POLL]) != len(memory):
             raise SystemExit("WRONG: what was read is not what was remembered; these figures count for nothing")
     return seconds

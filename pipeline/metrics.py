@@ -90,4 +90,5 @@ RETRIES = Counter(
 )
 HELD_BYTES = Gauge("airtally_backlog_bytes", "Bytes fetched from Kafka and not yet let go of")
 MEMORY_BYTES = Gauge("airtally_tally_memory_bytes", "Bytes of the tables of votes that a worker of the tally remembers")
+FILED_BYTES = Gauge("airtally_tally_filed_bytes", "Bytes of these tables that are not in memory but in files")
 READY = Gauge("airtally_ready", "1 when /readyz says so, else 0")

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Annotated, Literal
 from urllib.parse import urlsplit
 
-from pydantic import Field, SecretStr, ValidationError, field_validator
+from pydantic import DirectoryPath, Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from pipeline.errors import SettingError
@@ -52,6 +52,8 @@ class Settings(BaseSettings):
     backlog_bytes: Annotated[int, Field(ge=1 << 20)] = (
         64 << 20
     )  # fetched but not yet applied, per worker; the archive: twice that
+    remembered_bytes: Annotated[int, Field(ge=0)] = 48 << 20  # of votes, in a tally worker's memory; more is in files
+    remembered_folder: DirectoryPath | None = None  # of these; None: the system's for temporary files
     accept_truncated_log: bool = False  # start a new ledger where retention has already deleted records
 
     # The display's door: pages, JSON and event streams.

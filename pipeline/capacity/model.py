@@ -58,7 +58,8 @@ class Forecast:
     staleness_s: float  # how old what the air shows is at worst
     drained_s: float  # from the end of the peak until nothing waits; infinite: it never ends
     ledger_bytes_per_shard: float
-    remembered_bytes_per_worker: float  # beside some 350 MB of its own
+    remembered_bytes_per_worker: float  # in memory, beside some 310 MB of its own
+    filed_bytes_per_worker: float  # in its files
     log_bytes: float  # of this peak
 
     @property
@@ -90,6 +91,8 @@ def forecast(costs: Costs, deployment: Deployment, peak: Peak) -> Forecast:
     backlog = max(0.0, peak.votes_per_s - capacity) * peak.seconds
     spare = after - peak.after_per_s
     votes = peak.votes_before + peak.votes_per_s * peak.seconds
+    of_worker = votes * _busiest(deployment.partitions, deployment.workers)
+    remembered = of_worker * costs.remembered_bytes
     return Forecast(
         limits=during,
         votes_per_s=capacity,
@@ -98,9 +101,8 @@ def forecast(costs: Costs, deployment: Deployment, peak: Peak) -> Forecast:
         staleness_s=costs.floor_s + costs.merge_s + _waiting_s(costs, deployment, peak, capacity, after, backlog),
         drained_s=0.0 if backlog == 0 else (backlog / spare if spare > 0 else math.inf),
         ledger_bytes_per_shard=votes * costs.ledger_bytes * _busiest(deployment.partitions, deployment.shards),
-        remembered_bytes_per_worker=votes
-        * costs.remembered_bytes
-        * _busiest(deployment.partitions, deployment.workers),
+        remembered_bytes_per_worker=min(remembered, costs.remembered_in_memory + of_worker * costs.beside_files_bytes),
+        filed_bytes_per_worker=of_worker * costs.filed_bytes if remembered > costs.remembered_in_memory else 0.0,
         log_bytes=peak.votes_per_s * peak.seconds * costs.log_bytes,
     )
 

@@ -70,7 +70,8 @@ def _print(said: Forecast, votes_per_s: float) -> None:
     table.add_row("Redis", f"{said.ledger_bytes_per_shard / 1e6:,.0f} MB on the fullest server")
     table.add_row(
         "workers",
-        f"{said.remembered_bytes_per_worker / 1e6:,.0f} MB of votes remembered by the one with most partitions",
+        f"{said.remembered_bytes_per_worker / 1e6:,.0f} MB of memory for votes remembered by the one with most partitions, "
+        f"and {said.filed_bytes_per_worker / 1e6:,.0f} MB of its disk",
     )
     table.add_row("Kafka", f"{said.log_bytes / 1e6:,.0f} MB of disk on each replica for the peak")
     console.print(table, highlight=False)

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from pipeline.domain.native import COUNTS, FLAGS, INT, NOTHING, NUMBERS, READ_TABLE, TABLE, loop
 from pipeline.domain.record import VOTE_ID_BYTES
-from pipeline.domain.rows import Flags, Places, Rows, RowSet, bytes_of, rows_of
+from pipeline.domain.rows import Flags, Numbers, Places, Rows, RowSet, bytes_of, rows_of
 
 # Voter ids of up to so many characters are packed in so many bytes: 6 bits for each, and a 1 before them.
 VOTER_BYTES = {22: 17, 42: 32, 64: 49}
@@ -62,6 +62,7 @@ class PollMemory:
     def __init__(self, votes_per_voter: int) -> None:
         self.votes_per_voter = votes_per_voter
         self._count_bytes = count_bytes(votes_per_voter)
+        self._number_bytes = self._count_bytes if votes_per_voter <= MOST_LISTED_VOTES else 4
         self._ids: dict[int, RowSet] = {}
         self._voters: dict[int, RowSet] = {}  # by the size of their ids
 
@@ -78,6 +79,11 @@ class PollMemory:
     def nbytes(self) -> int:
         """The memory that its tables take."""
         return sum(table.nbytes for table in self._tables())
+
+    @property
+    def filed_bytes(self) -> int:
+        """What they have in files."""
+        return sum(table.filed_bytes for table in self._tables())
 
     def decide(self, epoch: int, vote_ids: Rows, voter_ids: VoterIds) -> Decided:
         """Decide votes that passed rules 1 to 7, in the order of the log, and remember them.
@@ -143,15 +149,18 @@ class PollMemory:
 
     def _voters_of(self, size: int) -> RowSet:
         if size not in self._voters:
-            self._voters[size] = RowSet(size, numbered=self.votes_per_voter > 1)
+            self._voters[size] = RowSet(size, number_bytes=self._number_bytes)
         return self._voters[size]
 
     def _set(self, rows: Rows, votes: NDArray[np.integer[Any]]) -> None:
         """Note how many votes of voters are counted. Of one voter's numbers the last holds."""
         voters = self._voters_of(rows.dtype.itemsize)
         places, _ = voters.add(rows)
-        if self.votes_per_voter > 1:
-            voters.numbers[places] = votes
+        if not self._number_bytes:
+            return
+        written = votes.astype("<u4").view(np.uint8).reshape(-1, 4)[:, : self._number_bytes]
+        for which, numbers, at in voters.numbers_at(places):
+            numbers[at] = written[which]
 
     def _limited(self, voter_ids: VoterIds) -> tuple[Flags, dict[int, bytes], dict[str, int]]:
         """Tell of one new vote of each of some voters whether it is within the limit, and what is to be remembered."""
@@ -172,7 +181,8 @@ class PollMemory:
             return within, rows[within].tobytes()
         votes = np.zeros(len(rows), np.uint32)
         within = np.zeros(len(rows), np.bool_)
-        _use_votes(places, self.votes_per_voter, voters.numbers, votes, within)
+        for which, numbers, at in voters.numbers_at(places):
+            votes[which], within[which] = _use_votes(at, self.votes_per_voter, numbers)
         if self.votes_per_voter > MOST_LISTED_VOTES:
             names = voter_ids[within].astype(np.str_).tolist()
             votes_of.update(zip(names, votes[within].tolist(), strict=True))
@@ -222,12 +232,23 @@ def _pack(voter_ids: Any, packed: Any) -> None:
             bits, number = bits >> 8, number - 8
 
 
-@loop(NOTHING, NUMBERS, INT, COUNTS, COUNTS, FLAGS)
-def _use_votes(places: Any, most: int, numbers: Any, votes: Any, within: Any) -> None:
+def _use_votes(places: Places, most: int, numbers: Numbers) -> tuple[NDArray[np.uint32], Flags]:
     """Give each vote its voter's number of votes with it, if that is at most so many."""
+    votes, within = np.zeros(len(places), np.uint32), np.zeros(len(places), np.bool_)
+    _use_votes_in(places, most, numbers, votes, within)
+    return votes, within
+
+
+@loop(NOTHING, NUMBERS, INT, TABLE, COUNTS, FLAGS)
+def _use_votes_in(places: Any, most: int, numbers: Any, votes: Any, within: Any) -> None:
+    width = numbers.shape[1]
     for index in range(len(places)):
-        place = places[index]
-        if numbers[place] < most:
-            numbers[place] += 1
-            votes[index] = numbers[place]
+        place, number = places[index], np.int64(0)
+        for byte in range(width):
+            number |= np.int64(numbers[place, byte]) << (8 * byte)
+        if number < most:
+            number += 1
+            for byte in range(width):
+                numbers[place, byte] = number >> (8 * byte) & 255
+            votes[index] = number
             within[index] = True

@@ -21,6 +21,7 @@ from pipeline.tally.folder import PartitionFolder
 from pipeline.waiting import end
 
 POSITIONS_WAIT_S = 5.0  # an assignment does not wait longer for Redis: the ledger corrects any position anyway
+RESPONSE_BYTES = 8 << 20  # of a broker, of all partitions: with twice that a backlog is read 5 % faster, in 45 MB more
 READY_LAG_RECORDS = 100_000  # two seconds of the record minute: more than this is not "caught up"
 
 log = structlog.get_logger(__name__)
@@ -92,7 +93,9 @@ class Tally:
     async def measure(self) -> None:
         """Set the gauges, and note a lag that keeps the air behind."""
         metrics.HELD_BYTES.set(self._app.consumer.backlog.held_bytes)
-        metrics.MEMORY_BYTES.set(sum(folder.memory_bytes for folder in self._folders.values()))
+        memories = [memory for folder in self._folders.values() for memory in folder.memories]
+        metrics.MEMORY_BYTES.set(sum(memory.nbytes for memory in memories))
+        metrics.FILED_BYTES.set(sum(memory.filed_bytes for memory in memories))
         await self._lag.measure({partition: folder.next_offset for partition, folder in self._folders.items()})
 
     async def close(self) -> None:
@@ -112,6 +115,7 @@ class Tally:
 def build(settings: Settings, offsets: LogOffsets, ledger: Ledger, health: Health) -> tuple[BatchApp, Tally]:
     """Make the app of one tally worker."""
     app = make_app(settings, "tally")
+    app.response_bytes = RESPONSE_BYTES
     tally = Tally(app, AppLog(app, settings.topic, offsets), ledger, health, settings)
     app.positions = tally.positions
     on_partitions(app, settings, tally.assigned, tally.revoked)

@@ -16,6 +16,7 @@ import structlog
 from pipeline import metrics
 from pipeline.domain.batch import RecordBatch, join
 from pipeline.domain.fold import Chunk, PartitionState, fold
+from pipeline.domain.memory import PollMemory
 from pipeline.domain.partition import Answer
 from pipeline.errors import LogReplacedError, LogTruncatedError, UnavailableError
 from pipeline.health import Health
@@ -76,9 +77,9 @@ class PartitionFolder:
         self._label = str(partition)
 
     @property
-    def memory_bytes(self) -> int:
-        """What remembering single votes takes."""
-        return 0 if self._folded is None else sum(memory.nbytes for memory in self._folded.memory.values())
+    def memories(self) -> list[PollMemory]:
+        """What is remembered of single votes."""
+        return [] if self._folded is None else list(self._folded.memory.values())
 
     def add(self, event: Any) -> None:
         """Queue a batch. The transport bounds how many bytes can wait."""

@@ -6,7 +6,9 @@ import numpy as np
 import pytest
 
 from pipeline.domain import rows as module
-from pipeline.domain.rows import RowSet, rows_of
+from pipeline.domain import table as tables
+from pipeline.domain.rows import RowSet, overflow_to, rows_of
+from pipeline.tally.files import Files
 
 
 def keys(each: int) -> np.ndarray:
@@ -26,6 +28,19 @@ def hashing(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> 
     return str(request.param)
 
 
+@pytest.fixture(params=[None, 32, 1], ids=["in memory", "in files, often", "in files, seldom"])
+def placing(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> int | None:
+    """Have rows put into files when the table in memory is full, if it has more than one in so many."""
+    share: int | None = request.param
+    if share is not None:
+        monkeypatch.setattr(module, "_overflow", module._overflow)  # as it was, afterwards
+        monkeypatch.setattr(module, "FILED_SHARE", share)
+        monkeypatch.setattr(tables, "MOVED_AT_ONCE", 50)
+        monkeypatch.setattr(tables, "ASKED_AT_ONCE", 7)
+        overflow_to(Files(None).make, beyond_bytes=0, least_rows=1)
+    return share
+
+
 def thrown(random: Random, width: int, space: int, size: int) -> list[bytes]:
     """Throw strings, some of which are equal, and many of which differ in their last byte only."""
     return [random.randrange(space).to_bytes(width) for _ in range(size)]
@@ -33,7 +48,8 @@ def thrown(random: Random, width: int, space: int, size: int) -> list[bytes]:
 
 @pytest.mark.usefixtures("hashing")
 @pytest.mark.parametrize("width", [1, 8, 16, 17, 32, 49])
-def test_it_answers_as_a_set_does(width: int) -> None:
+def test_it_answers_as_a_set_does(width: int, placing: int | None) -> None:
+    filed = 0
     for seed in range(12):
         random, table, known = Random(seed), RowSet(width), set[bytes]()
         space = random.choice([3, 60, 256, 100_000]) if width > 2 else 256
@@ -48,18 +64,25 @@ def test_it_answers_as_a_set_does(width: int) -> None:
             known.update(given)
             assert len(table) == len(known)
         assert {row.tobytes() for row in table.rows()[0]} == known
+        filed += table.filed_bytes > 0
+    assert (filed > 6) == (placing is not None)
 
 
-@pytest.mark.usefixtures("hashing")
+@pytest.mark.usefixtures("hashing", "placing")
 def test_numbers_stay_with_their_rows_while_it_grows() -> None:
-    random, table, known = Random(7), RowSet(17, numbered=True), dict[bytes, int]()
+    random, table, known = Random(7), RowSet(17, number_bytes=3), dict[bytes, int]()
     for _ in range(40):
         given = list(dict.fromkeys(thrown(random, 17, 900, 70)))
         places, added = table.add(rows_of(b"".join(given), 17))
-        assert [int(number) for number in table.numbers[places]] == [known.get(each, 0) for each in given]
+        before = np.zeros((len(given), 4), np.uint8)
+        for which, numbers_there, at in table.numbers_at(places):
+            before[which, :3] = numbers_there[at]
+        assert before.view("<u4").reshape(-1).tolist() == [known.get(each, 0) for each in given]
         assert added.tolist() == [each not in known for each in given]
         numbers = [random.randrange(1, 1 << 20) for _ in given]
-        table.numbers[places] = numbers
+        written = np.array(numbers, "<u4").view(np.uint8).reshape(-1, 4)[:, :3]
+        for which, numbers_there, at in table.numbers_at(places):
+            numbers_there[at] = written[which]
         known |= dict(zip(given, numbers, strict=True))
     rows, numbers_of_rows = table.rows()
     assert {row.tobytes(): int(number) for row, number in zip(rows, numbers_of_rows, strict=True)} == known
@@ -81,18 +104,18 @@ def test_where_the_table_ends(monkeypatch: pytest.MonkeyPatch) -> None:
         given += random.choices(given, k=5)
         places, added = table.add(rows_of(b"".join(given), 16))
         assert added.tolist() == [each not in known and each not in given[:at] for at, each in enumerate(given)]
-        assert [table._rows[place].tobytes() for place in places] == given
+        assert [table._near.rows[place].tobytes() for place in places] == given
         known.update(given)
         assert {row.tobytes() for row in table.rows()[0]} == known
-        assert not table._tags[-1], "where a search ends"
-    assert table._homes > 4 * len(known) / module.MAX_LOAD
+        assert not table._near.tags[-1], "where a search ends"
+    assert table._near.homes > 4 * len(known) / module.MAX_LOAD
 
 
 def test_what_does_not_fit_is_not_moved() -> None:
     random = Random(1)
     table = grown([random.randbytes(16) for _ in range(500)])
-    rows, tags = np.empty((100, 16), np.uint8), np.zeros(100, np.uint8)
-    assert not module._move(table._rows, table._tags, table.numbers, table._keys, 50, rows, tags, table.numbers)
+    near, rows, tags = table._near, np.empty((100, 16), np.uint8), np.zeros(100, np.uint8)
+    assert not tables._move(near.rows, near.tags, near.numbers, table._keys, 50, rows, tags, near.numbers[:100])
     assert not tags[-1]
 
 
@@ -102,7 +125,7 @@ def grown(ids: list[bytes]) -> RowSet:
     for start in range(0, len(ids), 1000):
         table.add(rows_of(b"".join(ids[start : start + 1000]), 16))
     assert len(table) == len(ids)
-    assert table._homes < (len(ids) + 1000) * module.GROWTH / module.MAX_LOAD
+    assert table._near.homes < (len(ids) + 1000) * module.GROWTH / module.MAX_LOAD
     return table
 
 
@@ -110,7 +133,7 @@ def grown(ids: list[bytes]) -> RowSet:
 def test_it_takes_little_memory(size: int) -> None:
     random = Random(1)
     table = grown([random.randbytes(16) for _ in range(size)])
-    assert table.nbytes / len(table) < 17 * module.GROWTH / module.MAX_LOAD + 17 * (1000 + module.SPARE) / size
+    assert table.nbytes / len(table) < 17 * module.GROWTH / module.MAX_LOAD + 17 * (1000 + tables.SPARE) / size
 
 
 @pytest.mark.parametrize("shift", [0, 32, 64, 100])

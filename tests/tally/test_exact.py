@@ -10,13 +10,14 @@ import pytest
 
 from pipeline.domain.poll import PollId
 from pipeline.ledger.connection import connect
+from pipeline.local.process import Child
 from pipeline.local.stack import LocalStack
 from pipeline.log.publisher import Publisher
 from pipeline.settings import Settings
 from pipeline.show.expectation import Expectation
 from pipeline.show.player import Player
 from pipeline.show.script import Script, default_script
-from tests.workers import folded, found_in_redis, running, start
+from tests.workers import eventually, folded, found_in_redis, page, running, start
 
 pytestmark = [pytest.mark.real, pytest.mark.timeout(180)]
 
@@ -66,6 +67,28 @@ async def test_a_killed_worker_is_followed_by_another(system: LocalStack, topic:
     expected = await play_while(topic, kill)
     with running(system, topic, "tally", AIRTALLY_INSTANCE_ID="a"):
         await assert_exact(topic, expected)
+
+
+async def filed_bytes(worker: Child) -> float:
+    lines = (await page(worker, "/metrics")).decode().splitlines()
+    return next(float(line.split()[1]) for line in lines if line.startswith("airtally_tally_filed_bytes "))
+
+
+async def test_more_is_remembered_than_memory_may_hold(system: LocalStack, topic: Settings) -> None:
+    """What has some size goes into files; a worker that is killed is followed by one that makes its own."""
+    little = {"AIRTALLY_REMEMBERED_BYTES": "0"}
+
+    async def has_filed(worker: Child) -> bool:
+        return await filed_bytes(worker) > 0
+
+    first = await asyncio.to_thread(start, system, topic, "tally", AIRTALLY_INSTANCE_ID="a", **little)
+    playing = asyncio.create_task(play(topic, default_script(records=200_000, seconds=10)))
+    await eventually(lambda: has_filed(first), "the first worker has votes in files")
+    first.kill()
+    with running(system, topic, "tally", AIRTALLY_INSTANCE_ID="a", **little) as second:
+        await eventually(lambda: has_filed(second), "the second worker has them in files")
+        await assert_exact(topic, await playing)
+        assert not await filed_bytes(second), "the poll is final"
 
 
 async def test_a_zombie_counts_nothing_twice(system: LocalStack, topic: Settings) -> None:
