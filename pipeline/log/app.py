@@ -140,6 +140,8 @@ async def run_app(app: BatchApp) -> None:
         await worker.start()
     finally:
         await (worker._signal_stop_future or worker.stop())  # noqa: SLF001  # a stop by signal is under way already
+        if app.ending is not None:
+            app.ending.cancel()
     reason = app.crash_reason or worker.crash_reason
     if reason is not None:
         raise reason

@@ -19,6 +19,7 @@ offsets, the gap list, and the pausing of single partitions when a buffer of *n*
 
 import asyncio
 import gc
+import threading
 import weakref
 from collections.abc import Awaitable, Callable, Collection, Iterator, Mapping
 from typing import Any, ClassVar
@@ -28,6 +29,7 @@ from aiokafka.errors import ConsumerStoppedError
 from faust.transport.drivers import aiokafka as driver
 from faust.types import TP, ConsumerMessage
 
+from pipeline.log.ending import STOPPED_WITHIN_S, end_within
 from pipeline.log.fetched import FetchedBatch, next_batches, position_of
 
 ROOM_WAIT_S = 1.0  # how long a fetch waits for room before it gives Faust's loop a turn
@@ -91,6 +93,12 @@ class BatchApp(faust.App):
     positions: Positions | None = None
     backlog_bytes: int = DEFAULT_BACKLOG_BYTES
     response_bytes: int = DEFAULT_RESPONSE_BYTES
+    ending: threading.Timer | None = None  # of the process, once the app has crashed
+
+    async def crash(self, reason: BaseException) -> None:
+        """Stop everything. If that does not come to an end, the process does."""
+        self.ending = self.ending or end_within(STOPPED_WITHIN_S, reason)
+        await super().crash(reason)
 
     def _create_directories(self) -> None:
         """Make no folder: without Faust's tables there is nothing to keep in one."""
