@@ -11,7 +11,7 @@ be what was acknowledged.
 
     python -m bench.edge --rounds 3 --seconds 10 --sockets 20000 --overload 60
 
-With `--rounds 0 --overload 0` there is only the storm, three times, on a page of its own: where a process may open more files.
+With `--rounds 0 --overload 0` there is only the storm, five times, on a page of its own: where a process may open more files.
 """
 
 import asyncio
@@ -49,7 +49,7 @@ CROWD = 5_000  # connections under overload
 OVERLOADED_CORES = 0.25
 BEST_S = 10.0  # a quota is handed out by the tenth of a second: less than some seconds say little
 WARM = 100_000  # votes, for the broker's compiler most of all
-STORMS = 3  # where there is nothing else
+STORMS = 5  # where there is nothing else: the first ones warm the generator
 PARTLY = 0.7  # of saturation
 
 
