@@ -31,6 +31,7 @@ from pipeline.tally.files import Files
 CHUNK_RECORDS = 1500
 REPEATS = 45  # of a chunk's records
 POLL = PollId("bench", "poll")
+FILES = Files(None)
 
 
 def main(
@@ -44,17 +45,18 @@ def main(
 ) -> None:
     """Measure, as often as there are `steps` on the way to all votes."""
     remembered_bytes = int(remembered_mb * (1 << 20))
-    overflow_to(Files(None).make, beyond_bytes=remembered_bytes)
+    overflow_to(FILES.make, beyond_bytes=remembered_bytes)
     with system(Part.REDIS) as stack:
         found = settings_of(stack, "memory", partitions=partitions)
-        found = found.model_copy(update={"remembered_bytes": remembered_bytes})
-        rows = asyncio.run(_fill(found, votes, votes_per_voter, steps))
+        rows = asyncio.run(_fill(found, votes, votes_per_voter, steps, remembered_bytes))
     report(
         "memory", rows, {"partitions": partitions, "votes_per_voter": votes_per_voter, "remembered_mb": remembered_mb}
     )
 
 
-async def _fill(found: Settings, votes: int, votes_per_voter: int, steps: int) -> list[dict[str, object]]:
+async def _fill(
+    found: Settings, votes: int, votes_per_voter: int, steps: int, remembered_bytes: int
+) -> list[dict[str, object]]:
     client = connect(found)
     ledger = Ledger(client, found.topic)
     for partition in range(found.partitions):
@@ -84,7 +86,7 @@ async def _fill(found: Settings, votes: int, votes_per_voter: int, steps: int) -
                 "worker_file_bytes_per_counted": sum(memory.filed_bytes for memory in memories) / counted,
                 "script_ms": script["usec_per_call"] / 1000,
                 "script_us_per_record": script["usec"] / (records - before),
-                "load_s": await _load(ledger, memories, found.remembered_bytes),
+                "load_s": await _load(ledger, memories, remembered_bytes),
                 "seconds": time.monotonic() - started,
             }
         )
@@ -96,11 +98,11 @@ async def _fill(found: Settings, votes: int, votes_per_voter: int, steps: int) -
 async def _load(ledger: Ledger, memories: list[PollMemory], remembered_bytes: int) -> float:
     """Read all ledgers as a worker does that begins; give the seconds that it took."""
     beyond_bytes = remembered_bytes + sum(memory.nbytes for memory in memories)  # of which it would have none
-    overflow_to(Files(None).make, beyond_bytes=beyond_bytes)
+    overflow_to(FILES.make, beyond_bytes=beyond_bytes)
     began = time.monotonic()
     states = [await ledger.load(partition) for partition in range(len(memories))]
     seconds = time.monotonic() - began
-    overflow_to(Files(None).make, beyond_bytes=remembered_bytes)
+    overflow_to(FILES.make, beyond_bytes=remembered_bytes)
     for state, memory in zip(states, memories, strict=True):
         if state is None or len(state.memory[POLL]) != len(memory):
             raise SystemExit("WRONG: what was read is not what was remembered; these figures count for nothing")

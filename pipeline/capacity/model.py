@@ -58,7 +58,7 @@ class Forecast:
     staleness_s: float  # how old what the air shows is at worst
     drained_s: float  # from the end of the peak until nothing waits; infinite: it never ends
     ledger_bytes_per_shard: float
-    remembered_bytes_per_worker: float  # in memory, beside some 310 MB of its own
+    remembered_bytes_per_worker: float  # in memory, beside some 290 MB of its own
     filed_bytes_per_worker: float  # in its files
     log_bytes: float  # of this peak
 

@@ -156,11 +156,8 @@ class PollMemory:
         """Note how many votes of voters are counted. Of one voter's numbers the last holds."""
         voters = self._voters_of(rows.dtype.itemsize)
         places, _ = voters.add(rows)
-        if not self._number_bytes:
-            return
-        written = votes.astype("<u4").view(np.uint8).reshape(-1, 4)[:, : self._number_bytes]
-        for which, numbers, at in voters.numbers_at(places):
-            numbers[at] = written[which]
+        if self._number_bytes:
+            voters.put_numbers(places, votes)
 
     def _limited(self, voter_ids: VoterIds) -> tuple[Flags, dict[int, bytes], dict[str, int]]:
         """Tell of one new vote of each of some voters whether it is within the limit, and what is to be remembered."""

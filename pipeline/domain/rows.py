@@ -12,7 +12,7 @@ that meet at a place.
 
 import secrets
 from collections.abc import Callable, Iterator
-from typing import NamedTuple
+from typing import Any, NamedTuple
 from weakref import WeakSet
 
 import numpy as np
@@ -51,7 +51,7 @@ def overflow_to(make: Callable[[int], Space | None], *, beyond_bytes: float, lea
     Args:
         make: gives a space of so many bytes, which ends when it is no longer used; None where that cannot be, and then
             rows stay in memory.
-        beyond_bytes: of memory. Tags and what is on its way to a file stay there, some 2 bytes for each row.
+        beyond_bytes: of memory. Tags and what is on its way to a file stay there: of each row some bytes.
         least_rows: for which a file is made.
     """
     global _overflow  # noqa: PLW0603  # see there
@@ -124,6 +124,12 @@ class RowSet:
         near, filed = (places < behind).nonzero()[0], (places >= behind).nonzero()[0]
         yield near, self._near.numbers, places[near]
         yield filed, self._filed.numbers, places[filed] - behind
+
+    def put_numbers(self, places: Places, numbers: NDArray[np.integer[Any]]) -> None:
+        """Give rows that stand at some places their numbers. Of several for one row the last holds."""
+        written = numbers.astype("<u4").view(np.uint8).reshape(-1, 4)[:, : self._number_bytes]
+        for which, there, at in self.numbers_at(places):
+            there[at] = written[which]
 
     def _tables(self) -> list[Table]:
         return [self._near, self._filed] if self._filed else [self._near]

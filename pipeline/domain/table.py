@@ -77,9 +77,10 @@ class Table:
     def find(self, rows: Rows, keys: Keys) -> Places:
         """Give the place of each of some rows, -1 where it is not there."""
         given, places = bytes_of(rows), np.empty(len(rows), np.int64)
-        for first in range(0, len(rows), ASKED_AT_ONCE if self._space else max(1, len(rows))):
-            part = slice(first, first + ASKED_AT_ONCE) if self._space else slice(None)
-            _find(given[part], keys, self.homes, self.rows, self.tags, self._space is None, places[part])
+        at_once = ASKED_AT_ONCE if self._space else max(1, len(rows))
+        for first in range(0, len(rows), at_once):
+            some = slice(first, first + at_once)
+            _find(given[some], keys, self.homes, self.rows, self.tags, self._space is None, places[some])
             self.let_go()
         return places
 
@@ -87,8 +88,8 @@ class Table:
         """Put all rows of other tables into it, and give it; None: it ends before."""
         for table in tables:
             for first in range(0, len(table.rows), MOVED_AT_ONCE):
-                part = slice(first, first + MOVED_AT_ONCE)
-                rows, tags, numbers = table.rows[part], table.tags[part], table.numbers[part]
+                some = slice(first, first + MOVED_AT_ONCE)
+                rows, tags, numbers = table.rows[some], table.tags[some], table.numbers[some]
                 if not _move(rows, tags, numbers, keys, self.homes, self.rows, self.tags, self.numbers):
                     return None
                 self.let_go()

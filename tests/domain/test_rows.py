@@ -80,9 +80,7 @@ def test_numbers_stay_with_their_rows_while_it_grows() -> None:
         assert before.view("<u4").reshape(-1).tolist() == [known.get(each, 0) for each in given]
         assert added.tolist() == [each not in known for each in given]
         numbers = [random.randrange(1, 1 << 20) for _ in given]
-        written = np.array(numbers, "<u4").view(np.uint8).reshape(-1, 4)[:, :3]
-        for which, numbers_there, at in table.numbers_at(places):
-            numbers_there[at] = written[which]
+        table.put_numbers(places, np.array(numbers))
         known |= dict(zip(given, numbers, strict=True))
     rows, numbers_of_rows = table.rows()
     assert {row.tobytes(): int(number) for row, number in zip(rows, numbers_of_rows, strict=True)} == known
