@@ -28,6 +28,7 @@ import typer
 from bench.edge_servers import ENDLESS, OPTIONS, POLL, Server, arrays, asgi, bare, node, ours
 from bench.measuring import console, held_to, report, settings_of, system, until, usage, wait_until_quiet, worker
 from pipeline.clock import now_ms
+from pipeline.descriptors import allow_descriptors
 from pipeline.domain.record import Option, PollOpened
 from pipeline.domain.result import merge
 from pipeline.garbage import collect_rarely
@@ -41,7 +42,6 @@ from pipeline.log.offsets import LogOffsets
 from pipeline.log.publisher import Publisher
 from pipeline.log.topics import open_topics
 from pipeline.settings import Settings
-from pipeline.web.listening import allow_connections
 
 FRONTS = 64  # connections of edges in front
 ARRAYS = 4_000
@@ -90,7 +90,7 @@ def main(rounds: int = 3, seconds: float = 8.0, sockets: int = 20_000, overload:
         storms = []
         for _ in range(1 if rows else STORMS):
             with ours(stack, found) as server:
-                storms.append(_storm(server, play, allow_connections(sockets)))
+                storms.append(_storm(server, play, allow_descriptors(sockets)))
                 if rows:
                     more |= storms[-1]
                 if overload:
@@ -101,7 +101,7 @@ def main(rounds: int = 3, seconds: float = 8.0, sockets: int = 20_000, overload:
 
 def _play(plan: Plan) -> dict[str, Any]:
     """Play a plan; give the oracle's content, and how long it took."""
-    allow_connections(plan.connections)
+    allow_descriptors(plan.connections)
     collect_rarely()  # a pause would count as the server's time
 
     async def play() -> dict[str, Any]:

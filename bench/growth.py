@@ -37,8 +37,7 @@ BENDS = {  # what does, at each curve
     "records of a chunk, at most": "each chunk costs a call, a round trip and a write of the head; larger ones keep Redis from "
     "others for longer.",
     "votes": "a vote's cost does not depend on how many came before, until its worker has more to remember than its memory may "
-    "hold: then files are made, and made anew as they grow. Memory follows the votes until then, and by some bytes of each "
-    "afterwards.",
+    "hold: then files are made, and merged as they become more. Memory follows the votes until then, and not beyond.",
     "backlog": "as many votes count in each, among ever more repeats: what waits to be read is not held.",
 }
 
@@ -74,7 +73,7 @@ def points(records: int) -> list[Point]:
         *[Point("records of a chunk, at most", number, plain, chunk=number) for number in (100, 500, 2_000, 6_000)],
         *[
             Point("votes", number, replace(plain, records=number))
-            for number in (records // 4, records, 3 * records, 40 * records)
+            for number in (records // 4, records, 3 * records, 80 * records)
         ],
         *[
             Point("backlog", times * records, replace(plain, records=times * records, repeats=1 - 1 / times))

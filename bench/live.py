@@ -24,6 +24,7 @@ import typer
 
 from bench.measuring import console, report, settings_of, system, until, usage, workload
 from pipeline.clock import now_ms
+from pipeline.descriptors import allow_descriptors
 from pipeline.domain.poll import PollId
 from pipeline.domain.record import Vote, encode
 from pipeline.local.ports import free_port
@@ -33,7 +34,6 @@ from pipeline.log.topics import open_topics
 from pipeline.settings import Settings
 from pipeline.show.player import Player
 from pipeline.show.script import Popularity, Script
-from pipeline.web.listening import allow_connections
 
 POLL = PollId("bench", "poll")
 PROBE_EVERY_S = 0.037  # not in step with the merges
@@ -202,7 +202,7 @@ class _Reader(asyncio.Protocol):
 
 def _crowd(url: str, readers: int, seconds: float) -> dict[str, float]:
     """Read as many streams, in a process of its own."""
-    allow_connections(readers)
+    allow_descriptors(readers)
     where = urlsplit(url)
     request = f"GET {where.path}/events HTTP/1.1\r\nHost: {where.netloc}\r\n\r\n".encode()
 

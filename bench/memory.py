@@ -45,7 +45,7 @@ def main(
 ) -> None:
     """Measure, as often as there are `steps` on the way to all votes."""
     remembered_bytes = int(remembered_mb * (1 << 20))
-    overflow_to(FILES.make, beyond_bytes=remembered_bytes)
+    overflow_to(FILES.make, most_bytes=remembered_bytes)
     with system(Part.REDIS) as stack:
         found = settings_of(stack, "memory", partitions=partitions)
         rows = asyncio.run(_fill(found, votes, votes_per_voter, steps, remembered_bytes))
@@ -82,6 +82,7 @@ async def _fill(
                 "bytes_per_counted": (used["used_memory"] - empty) / counted,
                 "used_mb": used["used_memory"] / 1e6,
                 "resident_mb": used["used_memory_rss"] / 1e6,
+                "worker_mb": sum(memory.nbytes for memory in memories) / 1e6,
                 "worker_bytes_per_counted": sum(memory.nbytes for memory in memories) / counted,
                 "worker_file_bytes_per_counted": sum(memory.filed_bytes for memory in memories) / counted,
                 "script_ms": script["usec_per_call"] / 1000,
@@ -98,11 +99,11 @@ async def _fill(
 async def _load(ledger: Ledger, memories: list[PollMemory], remembered_bytes: int) -> float:
     """Read all ledgers as a worker does that begins; give the seconds that it took."""
     beyond_bytes = remembered_bytes + sum(memory.nbytes for memory in memories)  # of which it would have none
-    overflow_to(FILES.make, beyond_bytes=beyond_bytes)
+    overflow_to(FILES.make, most_bytes=beyond_bytes)
     began = time.monotonic()
     states = [await ledger.load(partition) for partition in range(len(memories))]
     seconds = time.monotonic() - began
-    overflow_to(FILES.make, beyond_bytes=remembered_bytes)
+    overflow_to(FILES.make, most_bytes=remembered_bytes)
     for state, memory in zip(states, memories, strict=True):
         if state is None or len(state.memory[POLL]) != len(memory):
             raise SystemExit("WRONG: what was read is not what was remembered; these figures count for nothing")

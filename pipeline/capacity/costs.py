@@ -23,10 +23,9 @@ class Costs(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     round_trip_s: float = 0.5e-3  # of a chunk between worker and Redis, beyond the work itself
     ledger_bytes: float = 40.0  # of Redis, for each vote
     remembered_bytes: float = 60.0  # of the worker that has the vote's partition
-    # What a worker has of that before it uses files: AIRTALLY_REMEMBERED_BYTES, of which this is the default.
+    # The most that a worker has of that in memory: AIRTALLY_REMEMBERED_BYTES, of which this is the default.
     remembered_in_memory: float = 48.0 * (1 << 20)
-    beside_files_bytes: float = 4.0  # of a worker's memory, for each vote that is in a file
-    filed_bytes: float = 42.0  # of its disk then; `python -m bench.memory` prints all three
+    filed_bytes: float = 55.0  # of its disk, where it is more; `python -m bench.memory` prints both for each vote
     log_bytes: float = 239.0  # of Kafka's disk, for each vote, on one replica
     floor_s: float = 0.005  # from append to ledger when nothing waits
     merge_s: float = 0.1  # between two looks at the ledgers: what the air adds

@@ -101,7 +101,7 @@ def forecast(costs: Costs, deployment: Deployment, peak: Peak) -> Forecast:
         staleness_s=costs.floor_s + costs.merge_s + _waiting_s(costs, deployment, peak, capacity, after, backlog),
         drained_s=0.0 if backlog == 0 else (backlog / spare if spare > 0 else math.inf),
         ledger_bytes_per_shard=votes * costs.ledger_bytes * _busiest(deployment.partitions, deployment.shards),
-        remembered_bytes_per_worker=min(remembered, costs.remembered_in_memory + of_worker * costs.beside_files_bytes),
+        remembered_bytes_per_worker=min(remembered, costs.remembered_in_memory),
         filed_bytes_per_worker=of_worker * costs.filed_bytes if remembered > costs.remembered_in_memory else 0.0,
         log_bytes=peak.votes_per_s * peak.seconds * costs.log_bytes,
     )

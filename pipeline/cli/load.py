@@ -10,6 +10,7 @@ from rich.table import Table
 
 from pipeline.cli.context import command, console, errors, poll_id, read_result, settings, writable, write
 from pipeline.cli.local import served
+from pipeline.descriptors import allow_descriptors
 from pipeline.domain.poll import PollId
 from pipeline.domain.result import Result
 from pipeline.errors import PollError, UnavailableError
@@ -22,7 +23,6 @@ from pipeline.log.offsets import LogOffsets
 from pipeline.log.topics import check_topic
 from pipeline.settings import Settings
 from pipeline.waiting import repeating
-from pipeline.web.listening import allow_connections
 
 FOLDED_S = 60.0  # how long --check waits for the tally
 LATE_S = 30.0  # what was sent again, or had no answer, may come into the log as late as this
@@ -77,7 +77,7 @@ async def load(  # noqa: PLR0913, PLR0917  # options of a command
     )  # fmt: skip
     if not allow_remote:
         check_loopback(plan.host[0])
-    allow_connections(connections)
+    allow_descriptors(connections)
     collect_rarely()  # a pause would count as the server's time
     oracle = await _play(plan)
     agrees = not check or await _agrees(found, name, before, oracle)

@@ -18,7 +18,7 @@ T = TypeVar("T")
 # Types of arguments, in Numba's words.
 INT, FLAG, NOTHING = "int64", "boolean", "void"
 FLAGS, BYTES, COUNTS, NUMBERS = "boolean[::1]", "uint8[::1]", "uint32[::1]", "int64[::1]"
-BOUNDS = "int32[::1]"
+BOUNDS, WORDS = "int32[::1]", "uint64[::1]"
 TABLE, NUMBER_TABLE, WORD_TABLE = "uint8[:, ::1]", "int64[:, ::1]", "uint64[:, ::1]"
 # What a loop does not change; also arrays that nobody may, as those made of a bytes object.
 READ_BYTES = "Array(uint8, 1, 'C', readonly=True)"

@@ -3,8 +3,10 @@
 The strings are *rows*: a numpy array of the type `V16`, say. A Python set of as many spends some 90 bytes on each of them,
 this one 21 to 32 for rows of 16.
 
-When all sets together take more memory than they may (`overflow_to`), rows go into files. A table in a file gets no more rows:
-new ones go to a small one in memory, and from time to time both are made one larger one.
+When all sets together would take more memory than they may (`overflow_to`), rows go into files. A table in a file gets no more
+rows: new ones go to a table in memory, which becomes one more file when it is full. Then files that are not much larger than
+all that are newer are made one with these, so that there are few, and a row is written few times: a log-structured merge tree
+(O'Neil et al., 1996), of hash tables.
 
 Rows are compared as a whole, so hashing decides nothing but time. It is keyed, anew in each process: nobody can choose ids
 that meet at a place.
@@ -18,16 +20,33 @@ from weakref import WeakSet
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.domain.table import SPARE, Flags, Keys, Numbers, Places, Rows, Space, Table, bytes_of, rows_of
+from pipeline.domain.table import (
+    Flags,
+    Hashes,
+    Keys,
+    Numbers,
+    Places,
+    Rows,
+    Shape,
+    Space,
+    Table,
+    bytes_of,
+    hashed,
+    rows_of,
+)
 
 __all__ = ["Flags", "Numbers", "Places", "RowSet", "Rows", "Space", "bytes_of", "counted", "overflow_to", "rows_of"]
 
 MAX_LOAD = 0.8  # of the places
+FILED_LOAD = (
+    0.65  # in a file: fewer tags on the way to a free place, so fewer that are another row's and cost a look at it
+)
 GROWTH = 1.5
 LEAST_PLACES = 64
 MAX_WIDTH = 56  # bytes of a row
-LEAST_FILED = 1 << 15  # rows; smaller files would be too many
-FILED_SHARE = 8  # a table in a file is made anew when so many times fewer rows are beside it
+LEAST_FILED = 1 << 10  # rows; smaller files would be too many
+MERGED = 4  # files are made one with newer ones unless they have more than so many times their rows
+NEW_SHARE = 4  # of the memory, the part kept for new rows: the rest may have the index of what is in files
 MOST_BINS = 1 << 16  # to count in; numbers that go higher are sorted, which takes ten times as long
 
 _KEYS: Keys = np.frombuffer(secrets.token_bytes(8 * (MAX_WIDTH // 4 + 1)), np.uint64) | np.uint64(1)
@@ -36,7 +55,7 @@ _KEYS.flags.writeable = False
 
 class _Overflow(NamedTuple):
     make: Callable[[int], Space | None]
-    beyond_bytes: float
+    most_bytes: float
     least_rows: int
 
 
@@ -45,17 +64,17 @@ _overflow = _Overflow(lambda _: None, float("inf"), LEAST_FILED)
 _sets: "WeakSet[RowSet]" = WeakSet()
 
 
-def overflow_to(make: Callable[[int], Space | None], *, beyond_bytes: float, least_rows: int = LEAST_FILED) -> None:
-    """Keep rows in files, once the tables of all sets take so much memory.
+def overflow_to(make: Callable[[int], Space | None], *, most_bytes: float, least_rows: int = LEAST_FILED) -> None:
+    """Keep rows in files, where the tables of all sets would take more memory than that.
 
     Args:
-        make: gives a space of so many bytes, which ends when it is no longer used; None where that cannot be, and then
-            rows stay in memory.
-        beyond_bytes: of memory. Tags and what is on its way to a file stay there: of each row some bytes.
+        make: gives a space of so many bytes, all 0, which ends when it is no longer used; None where that cannot be, and
+            then rows stay in memory.
+        most_bytes: of memory. Only many sets of less than `least_rows`, and what is on its way to a file, take more.
         least_rows: for which a file is made.
     """
     global _overflow  # noqa: PLW0603  # see there
-    _overflow = _Overflow(make, beyond_bytes, least_rows)
+    _overflow = _Overflow(make, most_bytes, least_rows)
 
 
 class RowSet:
@@ -64,9 +83,9 @@ class RowSet:
     def __init__(self, width: int, *, number_bytes: int = 0) -> None:
         self._width = width
         self._number_bytes = number_bytes
-        self._keys = _KEYS  # of hashes
-        self._near = self._table(LEAST_PLACES)
-        self._filed: Table | None = None
+        self._keys = _KEYS
+        self._near = Table(self._shape(LEAST_PLACES))
+        self._filed: list[Table] = []  # the oldest, which is the largest, first
         _sets.add(self)
 
     def __len__(self) -> int:
@@ -78,9 +97,14 @@ class RowSet:
         return sum(table.nbytes for table in self._tables())
 
     @property
+    def index_nbytes(self) -> int:
+        """The memory of that which the index of what is in files takes."""
+        return sum(table.index_nbytes for table in self._filed)
+
+    @property
     def filed_bytes(self) -> int:
-        """What it has in a file."""
-        return self._filed.rows.nbytes if self._filed else 0
+        """What it has in files."""
+        return sum(table.filed_bytes for table in self._filed)
 
     def rows(self) -> tuple[Rows, NDArray[np.uint32]]:
         """Give all rows, in no order, and their numbers."""
@@ -98,32 +122,32 @@ class RowSet:
         while self._near.size + len(rows) > MAX_LOAD * self._near.homes:
             if not self._file():
                 self._grow()
-        if self._filed is None:
-            return self._add(rows)
-        places, added = self._filed.find(rows, self._keys), np.zeros(len(rows), np.bool_)
+        hashes = hashed(rows, self._keys)
+        if not self._filed:
+            return self._add(rows, hashes)
+        places, added = self._find(self._filed, rows, hashes), np.zeros(len(rows), np.bool_)
         others = (places < 0).nonzero()[0]
-        near, added[others] = self._add(rows[others])
-        places += len(self._near.tags)  # it stands behind the other
-        places[others] = near
+        near, added[others] = self._add(rows[others], hashes[others])
+        places[others] = near + sum(len(table.tags) for table in self._filed)
         return places, added
 
     def has(self, rows: Rows) -> Flags:
         """Tell of each of some rows whether it is there."""
-        found: Flags = self._near.find(rows, self._keys) >= 0
-        return found | (self._filed.find(rows, self._keys) >= 0) if self._filed else found
+        found: Flags = self._find(self._tables(), rows, hashed(rows, self._keys)) >= 0
+        return found
 
     def numbers_at(self, places: Places) -> Iterator[tuple[Places | slice, Numbers, Places]]:
         """Find the numbers of rows that stand at some places.
 
-        Give for each table which of the rows are there, its numbers, and where those of these rows are.
+        Give, for a part of them at a time, which of the rows these are, an array of numbers, and where in it theirs are.
         """
-        if self._filed is None:
+        if not self._filed:
             yield slice(None), self._near.numbers, places
             return
-        behind = len(self._near.tags)
-        near, filed = (places < behind).nonzero()[0], (places >= behind).nonzero()[0]
-        yield near, self._near.numbers, places[near]
-        yield filed, self._filed.numbers, places[filed] - behind
+        for first, table in _numbered(self._tables()):
+            which = ((places >= first) & (places < first + len(table.tags))).nonzero()[0]
+            for some, numbers, at in table.numbers_at(places[which] - first):
+                yield which[some], numbers, at
 
     def put_numbers(self, places: Places, numbers: NDArray[np.integer[Any]]) -> None:
         """Give rows that stand at some places their numbers. Of several for one row the last holds."""
@@ -132,43 +156,76 @@ class RowSet:
             there[at] = written[which]
 
     def _tables(self) -> list[Table]:
-        return [self._near, self._filed] if self._filed else [self._near]
+        return [*self._filed, self._near]
 
-    def _table(self, homes: int, space: Space | None = None) -> Table:
-        return Table(homes, self._width, self._number_bytes, space)
+    def _shape(self, homes: int) -> Shape:
+        return Shape(homes, self._width, self._number_bytes)
 
-    def _add(self, rows: Rows) -> tuple[Places, Flags]:
+    def _find(self, tables: list[Table], rows: Rows, hashes: Hashes) -> Places:
+        """Give the place of each of some rows, -1 where it is not there."""
+        places = np.full(len(rows), -1, np.int64)
+        for first, table in _numbered(tables):
+            found = table.find(rows, hashes)
+            np.copyto(places, found + first, where=found >= 0)
+        return places
+
+    def _add(self, rows: Rows, hashes: Hashes) -> tuple[Places, Flags]:
         """Add to the table in memory what is not there."""
         places, added = np.empty(len(rows), np.int64), np.zeros(len(rows), np.bool_)
-        while not self._near.add(rows, self._keys, places, added):
+        while not self._near.add(rows, hashes, places, added):
             self._grow()  # what was added is found there
         self._near.size += int(np.count_nonzero(added))
         return places, added
 
     def _grow(self) -> None:
-        homes, size = self._near.homes, self._near.size
-        grown = None
+        homes, grown = self._near.homes, None
         while grown is None:
             homes = int(homes * GROWTH)
-            grown = self._table(homes).filled([self._near], self._keys)
+            grown = Table(self._shape(homes)).filled([self._near], self._keys)
         self._near = grown
-        self._near.size = size
 
     def _file(self) -> bool:
-        """Move all rows into a file, if they are many, and more than memory may have."""
-        is_worth_it = self._near.size >= max(_overflow.least_rows, len(self) / FILED_SHARE)
-        if not is_worth_it or sum(each.nbytes for each in _sets) <= _overflow.beyond_bytes:
+        """Move the rows in memory into a file, if they would be too much there and there can be one."""
+        if not self._is_too_much():
             return False
-        homes, size = int(len(self) / MAX_LOAD), len(self)
-        filed = None
-        while filed is None:
-            if (space := _overflow.make((homes + SPARE) * self._width)) is None:
-                return False
-            filed = self._table(homes, space).filled(self._tables(), self._keys)
-            homes = int(homes * GROWTH)
-        self._filed, self._near = filed, self._table(LEAST_PLACES)
-        self._filed.size = size
+        kept, to_merge, size = self._filed.copy(), [self._near], self._near.size
+        while kept and kept[-1].size <= MERGED * size:
+            size += kept[-1].size
+            to_merge.append(kept.pop())
+        if (merged := self._merged(to_merge, size)) is None:
+            return False
+        self._filed, self._near = [*kept, merged], Table(self._shape(LEAST_PLACES))
         return True
+
+    def _is_too_much(self) -> bool:
+        """Tell whether a larger table in memory would be too much there, and these rows are worth a file."""
+        grown_bytes = GROWTH * self._near.nbytes
+        if self._near.size < _overflow.least_rows or grown_bytes * len(_sets) <= _overflow.most_bytes / NEW_SHARE:
+            return False
+        return sum(each.nbytes for each in _sets) + grown_bytes > _overflow.most_bytes
+
+    def _merged(self, tables: list[Table], size: int) -> Table | None:
+        """Write tables into one in a file. None: there can be none."""
+        homes = int(size / FILED_LOAD)
+        while space := self._space(shape := self._shape(homes)):
+            if merged := Table(shape, space).filled(tables, self._keys):
+                return merged
+            homes = int(homes * GROWTH)
+        return None
+
+    def _space(self, shape: Shape) -> Space | None:
+        """Make a space for a table's rows; and for its index, if memory has no room for that."""
+        index_nbytes = sum(each.index_nbytes for each in _sets) + shape.index_bytes
+        is_index_near = index_nbytes <= _overflow.most_bytes * (1 - 1 / NEW_SHARE)
+        return _overflow.make(shape.row_bytes + (0 if is_index_near else shape.index_bytes))
+
+
+def _numbered(tables: list[Table]) -> Iterator[tuple[int, Table]]:
+    """Give tables with the places before them: those of the set are theirs, one table's behind the other's."""
+    first = 0
+    for table in tables:
+        yield first, table
+        first += len(table.tags)
 
 
 def _read_numbers(numbers: Numbers) -> NDArray[np.uint32]:

@@ -13,7 +13,7 @@ from weakref import WeakSet
 import numpy as np
 import structlog
 
-MOST_FILES = 500  # each has a file descriptor
+MOST_FILES = 20_000  # each has a descriptor, and a mapping, of which Linux lets a process have 65,530
 
 log = structlog.get_logger(__name__)
 
@@ -30,6 +30,8 @@ class MappedFile:
             # All at once: where a page finds no room later, the process is killed.
             os.posix_fallocate(file.fileno(), 0, size)
             self._map = mmap.mmap(file.fileno(), size)
+        # Else Linux keeps it in pieces of up to 2 MB, of which all is mapped where one byte is read.
+        self._map.madvise(mmap.MADV_RANDOM)
         self.cells = np.frombuffer(self._map, np.uint8)
 
     def let_go(self) -> None:
@@ -40,8 +42,9 @@ class MappedFile:
 class Files:
     """The files of a process, in a folder, or else where the system has temporary files."""
 
-    def __init__(self, folder: Path | None) -> None:
+    def __init__(self, folder: Path | None, most: int = MOST_FILES) -> None:
         self._folder = folder
+        self._most = most
         self._files: WeakSet[MappedFile] = WeakSet()
 
     def __len__(self) -> int:
@@ -49,7 +52,7 @@ class Files:
 
     def make(self, size: int) -> MappedFile | None:
         """Make a file; None, and a word about it, where that cannot be."""
-        if len(self._files) >= MOST_FILES:
+        if len(self._files) >= self._most:
             return None
         try:
             file = MappedFile(size, self._folder)

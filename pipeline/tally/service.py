@@ -1,5 +1,6 @@
 """`airtally tally`: one worker, from start checks to a clean stop."""
 
+from pipeline.descriptors import allow_descriptors
 from pipeline.domain.rows import overflow_to
 from pipeline.ledger.connection import check, connect
 from pipeline.ledger.ledger import Ledger
@@ -8,7 +9,7 @@ from pipeline.log.offsets import LogOffsets
 from pipeline.service import measured, serving
 from pipeline.settings import Settings
 from pipeline.tally.app import build
-from pipeline.tally.files import Files
+from pipeline.tally.files import MOST_FILES, Files
 from pipeline.waiting import until_available
 
 DEFAULT_HEALTH_PORT = 9101
@@ -21,7 +22,8 @@ async def run(settings: Settings) -> None:
         ConfigurationError: topic or Redis are not as they must be.
         LogError: the log cannot be folded exactly.
     """
-    overflow_to(Files(settings.remembered_folder).make, beyond_bytes=settings.remembered_bytes)
+    files = Files(settings.remembered_folder, allow_descriptors(MOST_FILES))
+    overflow_to(files.make, most_bytes=settings.remembered_bytes)
     client = connect(settings)
     try:
         async with serving(settings, "tally", DEFAULT_HEALTH_PORT) as health, LogOffsets(settings) as offsets:

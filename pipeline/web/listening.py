@@ -3,11 +3,11 @@
 import resource
 import socket
 
+from pipeline.descriptors import SPARE, allow_descriptors
 from pipeline.errors import PortInUseError, SettingError
 
 BACKLOG = 4096  # all clients connect again at the same moment after a restart
 UNTAKEN_S = 60
-SPARE_FILES = 512  # for everything in a process that is not a client
 
 
 def listen(
@@ -50,30 +50,18 @@ def _bound(family: socket.AddressFamily, host: str, port: int) -> socket.socket:
     return made
 
 
-def allow_connections(clients: int) -> int:
-    """Raise this process's limit of open files as far as the clients need and the system lets us.
-
-    Returns how many clients there is room for.
-    """
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    wanted = clients + SPARE_FILES
-    if hard != resource.RLIM_INFINITY:
-        wanted = min(wanted, hard)
-    if soft != resource.RLIM_INFINITY and soft < wanted:
-        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
-    return max(0, min(clients, wanted - SPARE_FILES))
-
-
 def need_connections(clients: int) -> int:
-    """Do as ``allow_connections``, for a service, which is nothing without any.
+    """Make room for clients' connections as far as the system lets us, for a service, which is nothing without any.
+
+    Returns how many there is room for.
 
     Raises:
         SettingError: there is room for none.
     """
-    room = allow_connections(clients)
+    room = allow_descriptors(clients)
     if not room:
         raise SettingError(
-            f"this process may open {resource.getrlimit(resource.RLIMIT_NOFILE)[1]} files, and needs {SPARE_FILES} beside its "
+            f"this process may open {resource.getrlimit(resource.RLIMIT_NOFILE)[1]} files, and needs {SPARE} beside its "
             "clients' connections: raise the limit (`ulimit -Hn`, systemd's LimitNOFILE) by as many as there are clients"
         )
     return room

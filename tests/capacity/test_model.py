@@ -24,13 +24,13 @@ def test_a_peak_above_the_capacity_leaves_the_difference() -> None:
     assert said.log_bytes == pytest.approx(1_000_000 * 300)
 
 
-def test_what_a_worker_remembers_stays_in_memory_while_that_has_room_for_it() -> None:
-    costs = replace(PLAIN, remembered_bytes=50, remembered_in_memory=1e6, beside_files_bytes=3, filed_bytes=40)
+def test_what_a_worker_remembers_is_in_files_where_memory_has_no_room_for_it() -> None:
+    costs = replace(PLAIN, remembered_bytes=50, remembered_in_memory=1e6, filed_bytes=40)
     deployment, seconds = Deployment(partitions=12, workers=2), 1.0
     few = forecast(costs, deployment, Peak(votes_per_s=40_000, seconds=seconds))
     assert (few.remembered_bytes_per_worker, few.filed_bytes_per_worker) == (20_000 * 50, 0)
     many = forecast(costs, deployment, Peak(votes_per_s=400_000, seconds=seconds))
-    assert (many.remembered_bytes_per_worker, many.filed_bytes_per_worker) == (1e6 + 200_000 * 3, 200_000 * 40)
+    assert (many.remembered_bytes_per_worker, many.filed_bytes_per_worker) == (1e6, 200_000 * 40)
 
 
 def test_what_still_comes_slows_the_draining_but_not_the_last_vote_of_the_peak() -> None:

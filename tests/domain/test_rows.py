@@ -28,17 +28,18 @@ def hashing(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> 
     return str(request.param)
 
 
-@pytest.fixture(params=[None, 32, 1], ids=["in memory", "in files, often", "in files, seldom"])
-def placing(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> int | None:
-    """Have rows put into files when the table in memory is full, if it has more than one in so many."""
-    share: int | None = request.param
-    if share is not None:
+@pytest.fixture(params=["in memory", "in one file", "in many files", "with some of its index in memory"])
+def placing(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
+    """Have rows put into files when the table in memory is full, or has more than some bytes."""
+    if request.param != "in memory":
         monkeypatch.setattr(module, "_overflow", module._overflow)  # as it was, afterwards
-        monkeypatch.setattr(module, "FILED_SHARE", share)
+        monkeypatch.setattr(module, "MERGED", 0 if request.param == "in many files" else float("inf"))
         monkeypatch.setattr(tables, "MOVED_AT_ONCE", 50)
-        monkeypatch.setattr(tables, "ASKED_AT_ONCE", 7)
-        overflow_to(Files(None).make, beyond_bytes=0, least_rows=1)
-    return share
+        monkeypatch.setattr(tables, "LOOKED_AT_ONCE", 7)
+        monkeypatch.setattr(module, "NEW_SHARE", float("inf"))  # nothing is kept for new rows
+        most_bytes = 1500 if request.param == "with some of its index in memory" else 0
+        overflow_to(Files(None).make, most_bytes=most_bytes, least_rows=1)
+    return str(request.param)
 
 
 def thrown(random: Random, width: int, space: int, size: int) -> list[bytes]:
@@ -48,8 +49,8 @@ def thrown(random: Random, width: int, space: int, size: int) -> list[bytes]:
 
 @pytest.mark.usefixtures("hashing")
 @pytest.mark.parametrize("width", [1, 8, 16, 17, 32, 49])
-def test_it_answers_as_a_set_does(width: int, placing: int | None) -> None:
-    filed = 0
+def test_it_answers_as_a_set_does(width: int, placing: str) -> None:
+    files, index = list[int](), list[int]()
     for seed in range(12):
         random, table, known = Random(seed), RowSet(width), set[bytes]()
         space = random.choice([3, 60, 256, 100_000]) if width > 2 else 256
@@ -64,8 +65,11 @@ def test_it_answers_as_a_set_does(width: int, placing: int | None) -> None:
             known.update(given)
             assert len(table) == len(known)
         assert {row.tobytes() for row in table.rows()[0]} == known
-        filed += table.filed_bytes > 0
-    assert (filed > 6) == (placing is not None)
+        files.append(len(table._filed))
+        index.append(table.index_nbytes)
+    assert (sum(map(bool, files)) > 3) == (placing != "in memory")
+    assert (max(files) > 1) == (placing == "in many files")
+    assert (max(index) > 0) == (placing == "with some of its index in memory")
 
 
 @pytest.mark.usefixtures("hashing", "placing")
@@ -132,6 +136,22 @@ def test_it_takes_little_memory(size: int) -> None:
     random = Random(1)
     table = grown([random.randbytes(16) for _ in range(size)])
     assert table.nbytes / len(table) < 17 * module.GROWTH / module.MAX_LOAD + 17 * (1000 + tables.SPARE) / size
+
+
+@pytest.mark.parametrize("sets", [1, 6, 100])
+def test_it_never_takes_more_memory_than_all_sets_may(sets: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """However many rows come. All that is beyond is what a set has that began after memory was full."""
+    monkeypatch.setattr(module, "_overflow", module._overflow)  # as it was, afterwards
+    most_bytes, least_rows, rows_at_once = 1 << 20, 64, 500
+    overflow_to(Files(None).make, most_bytes=most_bytes, least_rows=least_rows)
+    generator, tables = np.random.default_rng(1), [RowSet(16, number_bytes=1) for _ in range(sets)]
+    least_bytes = 18 * (module.GROWTH * (least_rows + rows_at_once) / module.MAX_LOAD + 256)
+    for number in range(1000):
+        tables[number % sets].add(rows_of(generator.bytes(16 * rows_at_once), 16))
+        assert sum(table.nbytes for table in tables) <= most_bytes + sets * least_bytes
+    assert sum(map(len, tables)) == 1000 * rows_at_once
+    assert sum(table.filed_bytes for table in tables) > 10 * most_bytes
+    assert all(len(table._filed) < 8 for table in tables)
 
 
 @pytest.mark.parametrize("shift", [0, 32, 64, 100])

@@ -9,7 +9,7 @@ import pytest
 
 from pipeline.domain import rows
 from pipeline.domain.rows import RowSet, overflow_to, rows_of
-from pipeline.tally import files
+from pipeline.domain.table import MAPPED_BYTES
 from pipeline.tally.files import Files, MappedFile
 
 
@@ -24,7 +24,19 @@ def test_what_was_let_go_of_is_still_there_and_takes_no_memory() -> None:
     assert (file.cells[:: 1 << 12] == 7).all()
 
 
+def test_where_a_byte_is_read_not_much_more_is_mapped() -> None:
+    file, process, random = MappedFile(64 << 20), psutil.Process(), np.random.default_rng(1)
+    for first in range(0, len(file.cells), 1 << 20):
+        file.cells[first : first + (1 << 20)] = 7
+        file.let_go()
+    before = process.memory_info().rss
+    places = random.integers(0, len(file.cells), 100)
+    assert (file.cells[places] == 7).all()
+    assert process.memory_info().rss - before < 2 * len(places) * MAPPED_BYTES
+
+
 def test_a_file_has_no_name_and_ends_with_its_table(tmp_path: Path) -> None:
+    gc.collect()  # files of tests before
     files, process = Files(tmp_path), psutil.Process()
     open_before = process.num_fds()
     file = files.make(1 << 20)
@@ -41,11 +53,10 @@ def test_a_file_has_no_name_and_ends_with_its_table(tmp_path: Path) -> None:
 @pytest.mark.parametrize("trouble", ["no folder", "no room", "too many"])
 def test_without_a_file_rows_stay_in_memory(trouble: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(rows, "_overflow", rows._overflow)  # as it was, afterwards
-    made = Files(tmp_path / "gone" if trouble == "no folder" else tmp_path)
-    if trouble == "too many":
-        monkeypatch.setattr(files, "MOST_FILES", 0)
+    most = 0 if trouble == "too many" else 1
+    made = Files(tmp_path / "gone" if trouble == "no folder" else tmp_path, most)
     # More than any disk has.
-    overflow_to(lambda size: made.make(1 << 60 if trouble == "no room" else size), beyond_bytes=0, least_rows=1)
+    overflow_to(lambda size: made.make(1 << 60 if trouble == "no room" else size), most_bytes=0, least_rows=1)
     table = RowSet(16)
     given = rows_of(np.random.default_rng(1).bytes(16 * 5000), 16)
     assert table.add(given)[1].all()

@@ -5,7 +5,7 @@ import sys
 
 import pytest
 
-from pipeline.web.listening import SPARE_FILES
+from pipeline.descriptors import SPARE
 
 ASK = """
 import resource, sys
@@ -29,13 +29,13 @@ def room_of(hard: int) -> str:
 
 @pytest.mark.parametrize(
     ("hard", "room"),
-    [(SPARE_FILES + 200, 100), (SPARE_FILES + 100, 100), (SPARE_FILES + 99, 99), (SPARE_FILES + 1, 1)],
+    [(SPARE + 200, 100), (SPARE + 100, 100), (SPARE + 99, 99), (SPARE + 1, 1)],
 )
 def test_there_is_room_for_what_the_system_lets_us_open(hard: int, room: int) -> None:
-    assert room_of(hard) == f"{room} {SPARE_FILES + room}"
+    assert room_of(hard) == f"{room} {SPARE + room}"
 
 
-@pytest.mark.parametrize("hard", [SPARE_FILES, 100])
+@pytest.mark.parametrize("hard", [SPARE, 100])
 def test_no_room_at_all_is_said(hard: int) -> None:
     said = room_of(hard)
     assert said.startswith(f"this process may open {hard} files")
