@@ -1,4 +1,7 @@
-"""How fast one tally worker takes a backlog from Kafka into Redis: `python -m bench.tally --records 1000000 --rounds 3`."""
+"""How fast one tally worker takes a backlog from Kafka into Redis: `python -m bench.tally --records 1000000 --rounds 3`.
+
+And how soon the next one is ready, which reads from Redis what it has to remember.
+"""
 
 import asyncio
 import statistics
@@ -59,6 +62,10 @@ async def _round(stack: LocalStack, found: Settings, expected: Expectation) -> d
         used = usage(child.identity.pid)
         script_ms = await _script_ms(client)
         result = merge(PollId("bench", "poll"), await reader.read(PollId("bench", "poll")))
+        await asyncio.to_thread(child.stop)
+        next_started = time.monotonic()
+        child = await asyncio.to_thread(stack.start_service, worker("tally", found, when_ready=True))
+        next_ready, next_used = time.monotonic(), usage(child.identity.pid)
     finally:
         await asyncio.to_thread(child.stop)
         await client.aclose()
@@ -73,6 +80,8 @@ async def _round(stack: LocalStack, found: Settings, expected: Expectation) -> d
         "worker_cpu_s_per_million": used.cpu_s / millions,
         "redis_cpu_s_per_million": (usage(redis_pid).cpu_s - redis_before) / millions,
         "worker_peak_mb": used.peak_mb,
+        "next_worker_ready_s": next_ready - next_started,
+        "next_worker_peak_mb": next_used.peak_mb,
         "script_ms_p50": script_ms[len(script_ms) // 2],
         "script_ms_p99": script_ms[len(script_ms) * 99 // 100],
         "scripts": len(script_ms),

@@ -1,7 +1,7 @@
 """The writer's side of the ledgers: load a partition's state, create a ledger, apply a chunk."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass
 from importlib.resources import files
 from typing import Any
@@ -36,9 +36,11 @@ end
 return 1
 """
 
-RECALLED_ENTRIES = 10  # whose content is taken in at once, which takes some milliseconds
 SCANNED_FIELDS = 1000
-PAGE_ENTRIES = 200  # of a list that are read in one call: each has what a chunk added, mostly up to 51 kB
+PAGE_BYTES = (
+    256 << 10
+)  # of a list, that are taken in at once, which takes some milliseconds; and read in one call, about
+PAGE_ENTRIES = 200  # that are, at the most: each has what a chunk added, from some bytes to 100 kB
 
 
 @dataclass(frozen=True)
@@ -58,6 +60,7 @@ class Ledger:
         self._apply = client.register_script(_APPLY)
         self._create = client.register_script(_CREATE)
         self._reset = client.register_script(_RESET)
+        self._one_page = asyncio.Lock()  # at a time, whatever the number of partitions: one may be of megabytes
 
     async def next_offset(self, partition: int) -> int | None:
         """Give the offset of the record to fold next; None: there is no ledger."""
@@ -124,15 +127,17 @@ class Ledger:
 
     async def _pages(self, key: str) -> AsyncIterator[bytes]:
         """Read a list, some entries at a time, each of which is a run of the same things."""
-        start = 0
-        while entries := await self._page(key, start):
+        start, count = 0, 1
+        while entries := await self._entries(key, start, count):
             start += len(entries)
-            for first in range(0, len(entries), RECALLED_ENTRIES):
-                yield b"".join(entries[first : first + RECALLED_ENTRIES])
+            count = _fitting(entries)
+            for piece in _pieces(entries):
+                yield piece
                 await asyncio.sleep(0)  # others have votes to fold
 
-    async def _page(self, key: str, start: int) -> list[bytes]:
-        entries: Any = await self._client.lrange(key, start, start + PAGE_ENTRIES - 1)
+    async def _entries(self, key: str, start: int, count: int) -> list[bytes]:
+        async with self._one_page:
+            entries: Any = await self._client.lrange(key, start, start + count - 1)
         return list(entries)
 
     async def _parts(self, key: str) -> AsyncIterator[dict[str, int]]:
@@ -168,6 +173,21 @@ class Ledger:
         with unavailable_if_down():
             answer, next_offset = await self._apply(keys=keys, args=arguments)
         return Reply(Answer(answer.decode()), next_offset)
+
+
+def _fitting(entries: list[bytes]) -> int:
+    """Say how many entries are to be read next, after these: they may be larger, so not very many more."""
+    return min(PAGE_ENTRIES, 2 * len(entries), 1 + PAGE_BYTES * len(entries) // sum(map(len, entries)))
+
+
+def _pieces(entries: list[bytes]) -> Iterator[bytes]:
+    """Join entries, until they are large enough."""
+    first = size = 0
+    for end, entry in enumerate(entries, 1):
+        size += len(entry)
+        if size >= PAGE_BYTES or end == len(entries):
+            yield b"".join(entries[first:end])
+            first, size = end, 0
 
 
 def read_poll(fields: list[bytes]) -> Poll:
