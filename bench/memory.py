@@ -98,8 +98,8 @@ async def _fill(
 
 async def _load(ledger: Ledger, memories: list[PollMemory], remembered_bytes: int) -> float:
     """Read all ledgers as a worker does that begins; give the seconds that it took."""
-    beyond_bytes = remembered_bytes + sum(memory.nbytes for memory in memories)  # of which it would have none
-    overflow_to(FILES.make, most_bytes=beyond_bytes)
+    most_bytes = remembered_bytes + sum(memory.nbytes for memory in memories)  # of which it would have none
+    overflow_to(FILES.make, most_bytes=most_bytes)
     began = time.monotonic()
     states = [await ledger.load(partition) for partition in range(len(memories))]
     seconds = time.monotonic() - began

@@ -55,7 +55,7 @@ class Settings(BaseSettings):
     remembered_bytes: Annotated[int, Field(ge=0)] = (
         48 << 20
     )  # of votes, in a tally worker's memory; what is more is in files
-    remembered_folder: DirectoryPath | None = None  # of these; None: the system's for temporary files
+    remembered_folder: DirectoryPath | None = None  # of these; None: what TMPDIR names, or else /var/tmp
     accept_truncated_log: bool = False  # start a new ledger where retention has already deleted records
 
     # The display's door: pages, JSON and event streams.

@@ -46,7 +46,7 @@ LEAST_PLACES = 64
 MAX_WIDTH = 56  # bytes of a row
 LEAST_FILED = 1 << 10  # rows; smaller files would be too many
 MERGED = 4  # files are made one with newer ones unless they have more than so many times their rows
-NEW_SHARE = 4  # of the memory, the part kept for new rows: the rest may have the index of what is in files
+NEW_SHARE = 0.25  # of the memory, kept for new rows: the rest may have the index of what is in files
 MOST_BINS = 1 << 16  # to count in; numbers that go higher are sorted, which takes ten times as long
 
 _KEYS: Keys = np.frombuffer(secrets.token_bytes(8 * (MAX_WIDTH // 4 + 1)), np.uint64) | np.uint64(1)
@@ -70,7 +70,8 @@ def overflow_to(make: Callable[[int], Space | None], *, most_bytes: float, least
     Args:
         make: gives a space of so many bytes, all 0, which ends when it is no longer used; None where that cannot be, and
             then rows stay in memory.
-        most_bytes: of memory. Only many sets of less than `least_rows`, and what is on its way to a file, take more.
+        most_bytes: of memory. Only sets of less than `least_rows`, where they are many, and an index that replaces others
+            take more.
         least_rows: for which a file is made.
     """
     global _overflow  # noqa: PLW0603  # see there
@@ -78,28 +79,22 @@ def overflow_to(make: Callable[[int], Space | None], *, most_bytes: float, least
 
 
 class RowSet:
-    """Rows of `width` bytes, ``MAX_WIDTH`` at the most; and for each a number of `number_bytes` (0 to 4): 0 at first."""
+    """Rows of `width` bytes, ``MAX_WIDTH`` at the most; and for each a number of `number_bytes` (0 to 4): 0 at first.
+
+    Attributes:
+        nbytes: the memory that it takes.
+        index_nbytes: the part of it that tags and numbers of rows in files take.
+    """
 
     def __init__(self, width: int, *, number_bytes: int = 0) -> None:
         self._width = width
         self._number_bytes = number_bytes
         self._keys = _KEYS
-        self._near = Table(self._shape(LEAST_PLACES))
-        self._filed: list[Table] = []  # the oldest, which is the largest, first
+        self._have(Table(self._shape(LEAST_PLACES)), [])
         _sets.add(self)
 
     def __len__(self) -> int:
         return sum(table.size for table in self._tables())
-
-    @property
-    def nbytes(self) -> int:
-        """The memory that it takes."""
-        return sum(table.nbytes for table in self._tables())
-
-    @property
-    def index_nbytes(self) -> int:
-        """The memory of that which the index of what is in files takes."""
-        return sum(table.index_nbytes for table in self._filed)
 
     @property
     def filed_bytes(self) -> int:
@@ -108,20 +103,21 @@ class RowSet:
 
     def rows(self) -> tuple[Rows, NDArray[np.uint32]]:
         """Give all rows, in no order, and their numbers."""
-        taken = [table.tags.nonzero()[0] for table in self._tables()]
-        rows = [table.rows[places] for table, places in zip(self._tables(), taken, strict=True)]
-        numbers = [table.numbers[places] for table, places in zip(self._tables(), taken, strict=True)]
+        rows, numbers = [], []
+        for table in self._tables():
+            taken = table.tags.nonzero()[0]
+            rows.append(table.rows[taken])
+            numbers.append(table.numbers[taken])
+            table.let_go()
         return rows_of(np.concatenate(rows).reshape(-1), self._width), _read_numbers(np.concatenate(numbers))
 
     def add(self, rows: Rows) -> tuple[Places, Flags]:
         """Add those of some rows that are not there.
 
-        Give for each where it stands now, which holds until the next call, and whether it was added: of equal ones
-        the first is.
+        Give for each where it stands now, which holds until rows are added to any set, and whether it was added: of equal
+        ones the first is.
         """
-        while self._near.size + len(rows) > MAX_LOAD * self._near.homes:
-            if not self._file():
-                self._grow()
+        self._make_room(len(rows))
         hashes = hashed(rows, self._keys)
         if not self._filed:
             return self._add(rows, hashes)
@@ -155,6 +151,12 @@ class RowSet:
         for which, there, at in self.numbers_at(places):
             there[at] = written[which]
 
+    def _have(self, near: Table, filed: list[Table]) -> None:
+        """Have these tables from now on: one in memory, and others in files, the oldest, which is the largest, first."""
+        self._near, self._filed = near, filed
+        self.index_nbytes = sum(table.index_nbytes for table in filed)
+        self.nbytes = near.nbytes + self.index_nbytes
+
     def _tables(self) -> list[Table]:
         return [*self._filed, self._near]
 
@@ -173,51 +175,59 @@ class RowSet:
         """Add to the table in memory what is not there."""
         places, added = np.empty(len(rows), np.int64), np.zeros(len(rows), np.bool_)
         while not self._near.add(rows, hashes, places, added):
-            self._grow()  # what was added is found there
+            self._grow(self._grown(0))  # what was added is found there
         self._near.size += int(np.count_nonzero(added))
         return places, added
 
-    def _grow(self) -> None:
-        homes, grown = self._near.homes, None
-        while grown is None:
+    def _make_room(self, rows: int) -> None:
+        """Have room in memory for so many new rows. What would be too much there goes into files, of whichever set it is."""
+        while self._near.size + rows > MAX_LOAD * self._near.homes:
+            grown = self._grown(rows)
+            is_too_much = sum(each.nbytes for each in _sets) + grown.nbytes > _overflow.most_bytes
+            if not (is_too_much and self._near.size + rows >= _overflow.least_rows and _file_largest()):
+                self._grow(grown)
+
+    def _grown(self, rows: int) -> Shape:
+        """Give the shape of a larger table in memory that has room for so many new rows."""
+        homes = int(self._near.homes * GROWTH)
+        while self._near.size + rows > MAX_LOAD * homes:
             homes = int(homes * GROWTH)
-            grown = Table(self._shape(homes)).filled([self._near], self._keys)
-        self._near = grown
+        return self._shape(homes)
+
+    def _grow(self, shape: Shape) -> None:
+        while not (grown := Table(shape).filled([self._near], self._keys)):
+            shape = self._shape(int(shape.homes * GROWTH))
+        self._have(grown, self._filed)
 
     def _file(self) -> bool:
-        """Move the rows in memory into a file, if they would be too much there and there can be one."""
-        if not self._is_too_much():
-            return False
+        """Move the rows in memory into a file. False: there can be none."""
         kept, to_merge, size = self._filed.copy(), [self._near], self._near.size
         while kept and kept[-1].size <= MERGED * size:
             size += kept[-1].size
             to_merge.append(kept.pop())
-        if (merged := self._merged(to_merge, size)) is None:
+        if not (merged := self._merged(to_merge, size)):
             return False
-        self._filed, self._near = [*kept, merged], Table(self._shape(LEAST_PLACES))
+        self._have(Table(self._shape(LEAST_PLACES)), [*kept, merged])
         return True
-
-    def _is_too_much(self) -> bool:
-        """Tell whether a larger table in memory would be too much there, and these rows are worth a file."""
-        grown_bytes = GROWTH * self._near.nbytes
-        if self._near.size < _overflow.least_rows or grown_bytes * len(_sets) <= _overflow.most_bytes / NEW_SHARE:
-            return False
-        return sum(each.nbytes for each in _sets) + grown_bytes > _overflow.most_bytes
 
     def _merged(self, tables: list[Table], size: int) -> Table | None:
         """Write tables into one in a file. None: there can be none."""
-        homes = int(size / FILED_LOAD)
-        while space := self._space(shape := self._shape(homes)):
+        replaced = sum(table.index_nbytes for table in tables if table is not self._near)
+        index = sum(each.index_nbytes for each in _sets) - replaced
+        near = sum(each.nbytes for each in _sets) - replaced - index - self._near.nbytes
+        room = _overflow.most_bytes - index - max(near, NEW_SHARE * _overflow.most_bytes)
+        shape = self._shape(int(size / FILED_LOAD))
+        while space := _overflow.make(shape.row_bytes if shape.index_bytes <= room else shape.nbytes):
             if merged := Table(shape, space).filled(tables, self._keys):
                 return merged
-            homes = int(homes * GROWTH)
+            shape = self._shape(int(shape.homes * GROWTH))
         return None
 
-    def _space(self, shape: Shape) -> Space | None:
-        """Make a space for a table's rows; and for its index, if memory has no room for that."""
-        index_nbytes = sum(each.index_nbytes for each in _sets) + shape.index_bytes
-        is_index_near = index_nbytes <= _overflow.most_bytes * (1 - 1 / NEW_SHARE)
-        return _overflow.make(shape.row_bytes + (0 if is_index_near else shape.index_bytes))
+
+def _file_largest() -> bool:
+    """Move the rows of the largest table in memory into a file. False: none has enough of them, or there can be no file."""
+    worth_it = [each for each in _sets if each._near.size >= _overflow.least_rows]  # noqa: SLF001  # its own
+    return bool(worth_it) and max(worth_it, key=lambda each: each._near.nbytes)._file()  # noqa: SLF001
 
 
 def _numbered(tables: list[Table]) -> Iterator[tuple[int, Table]]:

@@ -6,7 +6,7 @@ Rows belong where their hashes, taken as fractions, point to: so tables of any s
 writing each from one end to the other.
 
 The rows of a table may be in a file. While its *index*, the tags and numbers, is in memory, most questions about a row that is
-not there do not read the file: of 20, one does. The index may be in the file, too.
+not there do not read the file: of 70, one does. The index may be in the file, too.
 """
 
 import mmap
@@ -34,9 +34,10 @@ from pipeline.domain.native import (
 SPARE = 256  # places behind the last that a hash points to, for what finds all taken up to there
 LEAST_MAPPED = 1 << 17  # bytes
 AT_ONCE = 64  # rows that are fetched from memory together
-MOVED_AT_ONCE = 1 << 16  # places that are written in a file before its pages, and those read for it, are let go of
 MAPPED_BYTES = 1 << 16  # of a file that the kernel maps where one byte is read (fault_around_bytes)
-LOOKED_AT_ONCE = 128  # places of a file that are looked at before that: each takes a page, and the ones around it
+# Places that are written, and that are looked at, in a file before the pages of that are let go of.
+MOVED_AT_ONCE = 1 << 16
+LOOKED_AT_ONCE = 128
 
 Rows = NDArray[np.void]
 Places = NDArray[np.int64]
@@ -50,6 +51,9 @@ class Space(Protocol):
     """Bytes in a file that is mapped into memory."""
 
     cells: NDArray[np.uint8]
+
+    def will_read(self, start: int, end: int) -> None:
+        """Have some bytes read from the disk together, where they are not in memory."""
 
     def let_go(self) -> None:
         """Take no memory for what was read or written until now. Its content stays, and can be read again."""
@@ -77,6 +81,11 @@ class Shape(NamedTuple):
         """The bytes of all tags and numbers."""
         return self.places * (1 + self.number_bytes)
 
+    @property
+    def nbytes(self) -> int:
+        """The bytes of all."""
+        return self.row_bytes + self.index_bytes
+
 
 class Table:
     """Rows, their tags, and a number of some bytes for each, which is 0 at first.
@@ -97,7 +106,9 @@ class Table:
         index = space.cells[shape.row_bytes :] if space and is_index_filed else _zeros(shape.index_bytes)
         self.index_nbytes = 0 if is_index_filed else shape.index_bytes
         self.nbytes = self.index_nbytes + (0 if space else shape.row_bytes)
-        self._is_index_near = not is_index_filed or shape.index_bytes <= LOOKED_AT_ONCE * MAPPED_BYTES
+        self._is_index_small = (
+            not is_index_filed or shape.index_bytes <= LOOKED_AT_ONCE * MAPPED_BYTES
+        )  # where it is a file's
         self.homes = shape.homes
         self.rows = rows.reshape(shape.places, shape.width)
         self.tags = index[: shape.places]  # 0: the place is free. The last one always is
@@ -117,7 +128,7 @@ class Table:
     def find(self, rows: Rows, hashes: Hashes) -> Places:
         """Give the place of each of some rows, -1 where it is not there."""
         given, places, first = bytes_of(rows), np.empty(len(rows), np.int64), 0
-        at_once = len(rows) if self._is_index_near else LOOKED_AT_ONCE
+        at_once = len(rows) if self._is_index_small else LOOKED_AT_ONCE
         most = LOOKED_AT_ONCE if self._space else len(rows)
         while first < len(rows):
             some = slice(first, first + at_once)
@@ -132,6 +143,7 @@ class Table:
         for number in range(parts):  # the same part of all of them, in which the same hashes are
             for table in tables:
                 some = slice(*(len(table.rows) * end // parts for end in (number, number + 1)))
+                table.will_read(some)
                 rows, tags, numbers = table.rows[some], table.tags[some], table.numbers[some]
                 if not _move(rows, tags, numbers, keys, self.homes, self.rows, self.tags, self.numbers):
                     return None
@@ -142,11 +154,17 @@ class Table:
 
     def numbers_at(self, places: Places) -> Iterator[tuple[slice, Numbers, Places]]:
         """Give numbers, and which of some places are to be looked up in them: a part of the places at a time."""
-        at_once = max(1, len(places)) if self._is_index_near else LOOKED_AT_ONCE
+        at_once = max(1, len(places)) if self._is_index_small else LOOKED_AT_ONCE
         for first in range(0, len(places), at_once):
             some = slice(first, first + at_once)
             yield some, self.numbers, places[some]
             self.let_go()
+
+    def will_read(self, some: slice) -> None:
+        """Have rows in a file read together."""
+        if self._space:
+            width = self.rows.shape[1]
+            self._space.will_read(some.start * width, some.stop * width)
 
     def let_go(self) -> None:
         """Take no memory for what is in a file."""
@@ -158,7 +176,10 @@ def _zeros(size: int) -> NDArray[np.uint8]:
     """Give bytes whose memory is the system's again when they end, if they are many: an allocator might keep it."""
     if size < LEAST_MAPPED:
         return np.zeros(size, np.uint8)
-    return np.frombuffer(mmap.mmap(-1, size, mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS), np.uint8)
+    try:
+        return np.frombuffer(mmap.mmap(-1, size, mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS), np.uint8)
+    except OSError as error:
+        raise MemoryError(f"{size} bytes: {error.strerror}") from error
 
 
 def hashed(rows: Rows, keys: Keys) -> Hashes:

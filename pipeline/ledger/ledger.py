@@ -1,8 +1,9 @@
 """The writer's side of the ledgers: load a partition's state, create a ledger, apply a chunk."""
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from importlib.resources import files
 from typing import Any
 
@@ -37,10 +38,10 @@ return 1
 """
 
 SCANNED_FIELDS = 1000
-PAGE_BYTES = (
-    256 << 10
-)  # of a list, that are taken in at once, which takes some milliseconds; and read in one call, about
-PAGE_ENTRIES = 200  # that are, at the most: each has what a chunk added, from some bytes to 100 kB
+# A list is read in pages of about so many bytes, whose entries each have what a chunk added, from some bytes to 300 kB. So many
+# are taken in at once, too, which takes some milliseconds.
+PAGE_BYTES = 256 << 10
+PAGE_ENTRIES = 200  # at the most
 
 
 @dataclass(frozen=True)
@@ -60,7 +61,7 @@ class Ledger:
         self._apply = client.register_script(_APPLY)
         self._create = client.register_script(_CREATE)
         self._reset = client.register_script(_RESET)
-        self._one_page = asyncio.Lock()  # at a time, whatever the number of partitions: one may be of megabytes
+        self._one_page = asyncio.Lock()  # at a time, whatever the number of partitions: it may be of megabytes
 
     async def next_offset(self, partition: int) -> int | None:
         """Give the offset of the record to fold next; None: there is no ledger."""
@@ -117,28 +118,24 @@ class Ledger:
                 continue
             memory = state.memory[poll_id] = PollMemory(poll.rules.votes_per_voter)
             for epoch in poll.epochs:
-                async for ids in self._pages(keys.ids(poll_id, epoch)):
-                    memory.recall(Remembered(vote_ids=ids, epoch=epoch))
+                await self._take_in(memory, keys.ids(poll_id, epoch), partial(Remembered, epoch=epoch))
             for size in VOTER_BYTES.values():
-                async for voters in self._pages(keys.voters(poll_id, size)):
-                    memory.recall(Remembered(voters={size: voters}))
+                await self._take_in(memory, keys.voters(poll_id, size), partial(_voters, size))
             async for votes_of in self._parts(keys.votes_of(poll_id)):
                 memory.recall(Remembered(votes_of=votes_of))
 
-    async def _pages(self, key: str) -> AsyncIterator[bytes]:
-        """Read a list, some entries at a time, each of which is a run of the same things."""
+    async def _take_in(self, memory: PollMemory, key: str, remembered: Callable[[bytes], Remembered]) -> None:
+        """Let a memory take in a list, a page at a time. Each entry is a run of the same things."""
         start, count = 0, 1
-        while entries := await self._entries(key, start, count):
-            start += len(entries)
-            count = _fitting(entries)
-            for piece in _pieces(entries):
-                yield piece
-                await asyncio.sleep(0)  # others have votes to fold
-
-    async def _entries(self, key: str, start: int, count: int) -> list[bytes]:
-        async with self._one_page:
-            entries: Any = await self._client.lrange(key, start, start + count - 1)
-        return list(entries)
+        while True:
+            async with self._one_page:
+                entries: Any = await self._client.lrange(key, start, start + count - 1)
+                for piece in _pieces(entries):
+                    memory.recall(remembered(piece))
+                    await asyncio.sleep(0)  # others have votes to fold
+            if len(entries) < count:
+                return
+            start, count = start + count, _fitting(entries)
 
     async def _parts(self, key: str) -> AsyncIterator[dict[str, int]]:
         """Read a hash, some fields at a time."""
@@ -175,9 +172,13 @@ class Ledger:
         return Reply(Answer(answer.decode()), next_offset)
 
 
+def _voters(size: int, voters: bytes) -> Remembered:
+    return Remembered(voters={size: voters})
+
+
 def _fitting(entries: list[bytes]) -> int:
     """Say how many entries are to be read next, after these: they may be larger, so not very many more."""
-    return min(PAGE_ENTRIES, 2 * len(entries), 1 + PAGE_BYTES * len(entries) // sum(map(len, entries)))
+    return min(PAGE_ENTRIES, 2 * len(entries), 1 + PAGE_BYTES * len(entries) // max(1, sum(map(len, entries))))
 
 
 def _pieces(entries: list[bytes]) -> Iterator[bytes]:

@@ -36,7 +36,8 @@ def placing(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> 
         monkeypatch.setattr(module, "MERGED", 0 if request.param == "in many files" else float("inf"))
         monkeypatch.setattr(tables, "MOVED_AT_ONCE", 50)
         monkeypatch.setattr(tables, "LOOKED_AT_ONCE", 7)
-        monkeypatch.setattr(module, "NEW_SHARE", float("inf"))  # nothing is kept for new rows
+        monkeypatch.setattr(tables, "MAPPED_BYTES", 1)
+        monkeypatch.setattr(module, "NEW_SHARE", 0)
         most_bytes = 1500 if request.param == "with some of its index in memory" else 0
         overflow_to(Files(None).make, most_bytes=most_bytes, least_rows=1)
     return str(request.param)
@@ -47,10 +48,9 @@ def thrown(random: Random, width: int, space: int, size: int) -> list[bytes]:
     return [random.randrange(space).to_bytes(width) for _ in range(size)]
 
 
-@pytest.mark.usefixtures("hashing")
 @pytest.mark.parametrize("width", [1, 8, 16, 17, 32, 49])
-def test_it_answers_as_a_set_does(width: int, placing: str) -> None:
-    files, index = list[int](), list[int]()
+def test_it_answers_as_a_set_does(width: int, hashing: str, placing: str) -> None:
+    files, index, far = list[int](), list[int](), 0
     for seed in range(12):
         random, table, known = Random(seed), RowSet(width), set[bytes]()
         space = random.choice([3, 60, 256, 100_000]) if width > 2 else 256
@@ -67,9 +67,14 @@ def test_it_answers_as_a_set_does(width: int, placing: str) -> None:
         assert {row.tobytes() for row in table.rows()[0]} == known
         files.append(len(table._filed))
         index.append(table.index_nbytes)
+        far += sum(not table._is_index_small for table in table._filed)
     assert (sum(map(bool, files)) > 3) == (placing != "in memory")
     assert (max(files) > 1) == (placing == "in many files")
-    assert (max(index) > 0) == (placing == "with some of its index in memory")
+    if placing == "with some of its index in memory":
+        assert max(index) > 0 or hashing != "its own", "tables of rows that meet are large"
+    else:
+        assert (far > 0) == (placing != "in memory")
+        assert max(index) == 0
 
 
 @pytest.mark.usefixtures("hashing", "placing")
@@ -138,20 +143,29 @@ def test_it_takes_little_memory(size: int) -> None:
     assert table.nbytes / len(table) < 17 * module.GROWTH / module.MAX_LOAD + 17 * (1000 + tables.SPARE) / size
 
 
-@pytest.mark.parametrize("sets", [1, 6, 100])
-def test_it_never_takes_more_memory_than_all_sets_may(sets: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    """However many rows come. All that is beyond is what a set has that began after memory was full."""
+MOST_BYTES, LEAST_ROWS, ROWS = 1 << 20, 64, 500
+
+
+@pytest.mark.parametrize(
+    "order",
+    [[0] * 900, [*range(6)] * 150, [*range(100)] * 9, [0] * 60 + [1] * 840, [*range(100)] * 2 + [0] * 700],
+    ids=["one set", "some", "many", "one after another", "many that wait, and one"],
+)
+def test_all_sets_together_never_take_more_memory_than_they_may(
+    order: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However many rows come, and to whichever set. What they take beyond it is a table of each that is not worth a file."""
     monkeypatch.setattr(module, "_overflow", module._overflow)  # as it was, afterwards
-    most_bytes, least_rows, rows_at_once = 1 << 20, 64, 500
-    overflow_to(Files(None).make, most_bytes=most_bytes, least_rows=least_rows)
-    generator, tables = np.random.default_rng(1), [RowSet(16, number_bytes=1) for _ in range(sets)]
-    least_bytes = 18 * (module.GROWTH * (least_rows + rows_at_once) / module.MAX_LOAD + 256)
-    for number in range(1000):
-        tables[number % sets].add(rows_of(generator.bytes(16 * rows_at_once), 16))
-        assert sum(table.nbytes for table in tables) <= most_bytes + sets * least_bytes
-    assert sum(map(len, tables)) == 1000 * rows_at_once
-    assert sum(table.filed_bytes for table in tables) > 10 * most_bytes
-    assert all(len(table._filed) < 8 for table in tables)
+    overflow_to(Files(None).make, most_bytes=MOST_BYTES, least_rows=LEAST_ROWS)
+    generator, sets = np.random.default_rng(1), [RowSet(16, number_bytes=1) for _ in range(max(order) + 1)]
+    for number in order:
+        sets[number].add(rows_of(generator.bytes(16 * ROWS), 16))
+        assert sum(each.nbytes for each in sets) <= MOST_BYTES + 18 * len(sets) * (module.LEAST_PLACES + tables.SPARE)
+    assert sum(map(len, sets)) == len(order) * ROWS
+    assert sum(each.filed_bytes for each in sets) > 8 * MOST_BYTES
+    assert all(len(each._filed) < 8 for each in sets)
+    nearest = sum(each.index_nbytes for each in sets)
+    assert nearest > MOST_BYTES / 8, "what has room in memory is there"
 
 
 @pytest.mark.parametrize("shift", [0, 32, 64, 100])

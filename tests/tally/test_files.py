@@ -24,6 +24,18 @@ def test_what_was_let_go_of_is_still_there_and_takes_no_memory() -> None:
     assert (file.cells[:: 1 << 12] == 7).all()
 
 
+def test_files_are_where_the_environment_says_or_else_on_a_disk(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
+    assert Files(None).folder == tmp_path
+    monkeypatch.setenv("TMPDIR", str(tmp_path / "gone"))
+    assert Files(None).folder == Path("/var/tmp")
+    monkeypatch.delenv("TMPDIR")
+    assert Files(None).folder == Path("/var/tmp")
+    assert Files(tmp_path).folder == tmp_path
+
+
 def test_where_a_byte_is_read_not_much_more_is_mapped() -> None:
     file, process, random = MappedFile(64 << 20), psutil.Process(), np.random.default_rng(1)
     for first in range(0, len(file.cells), 1 << 20):
