@@ -59,9 +59,25 @@ class _Overflow(NamedTuple):
     least_rows: int
 
 
+class _Memory:
+    """What all sets take of it: summed up only when it may be too much, since sets may be thousands."""
+
+    def __init__(self) -> None:
+        self.sets: WeakSet[RowSet] = WeakSet()
+        self._at_most = 0
+
+    def changes(self, by_bytes: int) -> None:
+        self._at_most += max(0, by_bytes)
+
+    def is_above(self, most_bytes: float) -> bool:
+        if self._at_most > most_bytes:
+            self._at_most = sum(each.nbytes for each in self.sets)
+        return self._at_most > most_bytes
+
+
 # As an allocator's is, this choice is the process's: what sets answer does not depend on it.
 _overflow = _Overflow(lambda _: None, float("inf"), LEAST_FILED)
-_sets: "WeakSet[RowSet]" = WeakSet()
+_memory = _Memory()
 
 
 def overflow_to(make: Callable[[int], Space | None], *, most_bytes: float, least_rows: int = LEAST_FILED) -> None:
@@ -90,8 +106,9 @@ class RowSet:
         self._width = width
         self._number_bytes = number_bytes
         self._keys = _KEYS
+        self.nbytes = self.index_nbytes = 0
         self._have(Table(self._shape(LEAST_PLACES)), [])
-        _sets.add(self)
+        _memory.sets.add(self)
 
     def __len__(self) -> int:
         return sum(table.size for table in self._tables())
@@ -154,8 +171,10 @@ class RowSet:
     def _have(self, near: Table, filed: list[Table]) -> None:
         """Have these tables from now on: one in memory, and others in files, the oldest, which is the largest, first."""
         self._near, self._filed = near, filed
+        before = self.nbytes
         self.index_nbytes = sum(table.index_nbytes for table in filed)
         self.nbytes = near.nbytes + self.index_nbytes
+        _memory.changes(self.nbytes - before)
 
     def _tables(self) -> list[Table]:
         return [*self._filed, self._near]
@@ -183,8 +202,8 @@ class RowSet:
         """Have room in memory for so many new rows. What would be too much there goes into files, of whichever set it is."""
         while self._near.size + rows > MAX_LOAD * self._near.homes:
             grown = self._grown(rows)
-            is_too_much = sum(each.nbytes for each in _sets) + grown.nbytes > _overflow.most_bytes
-            if not (is_too_much and self._near.size + rows >= _overflow.least_rows and _file_largest()):
+            is_much = self._near.size + rows >= _overflow.least_rows
+            if not (is_much and _memory.is_above(_overflow.most_bytes - grown.nbytes) and _file_largest()):
                 self._grow(grown)
 
     def _grown(self, rows: int) -> Shape:
@@ -213,8 +232,8 @@ class RowSet:
     def _merged(self, tables: list[Table], size: int) -> Table | None:
         """Write tables into one in a file. None: there can be none."""
         replaced = sum(table.index_nbytes for table in tables if table is not self._near)
-        index = sum(each.index_nbytes for each in _sets) - replaced
-        near = sum(each.nbytes for each in _sets) - replaced - index - self._near.nbytes
+        index = sum(each.index_nbytes for each in _memory.sets) - replaced
+        near = sum(each.nbytes for each in _memory.sets) - replaced - index - self._near.nbytes
         room = _overflow.most_bytes - index - max(near, NEW_SHARE * _overflow.most_bytes)
         shape = self._shape(int(size / FILED_LOAD))
         while space := _overflow.make(shape.row_bytes if shape.index_bytes <= room else shape.nbytes):
@@ -226,7 +245,7 @@ class RowSet:
 
 def _file_largest() -> bool:
     """Move the rows of the largest table in memory into a file. False: none has enough of them, or there can be no file."""
-    worth_it = [each for each in _sets if each._near.size >= _overflow.least_rows]  # noqa: SLF001  # its own
+    worth_it = [each for each in _memory.sets if each._near.size >= _overflow.least_rows]  # noqa: SLF001  # its own
     return bool(worth_it) and max(worth_it, key=lambda each: each._near.nbytes)._file()  # noqa: SLF001
 
 
