@@ -37,10 +37,9 @@ from pipeline.domain.table import (
 
 __all__ = ["Flags", "Numbers", "Places", "RowSet", "Rows", "Space", "bytes_of", "counted", "overflow_to", "rows_of"]
 
-MAX_LOAD = 0.8  # of the places
-FILED_LOAD = (
-    0.65  # in a file: fewer tags on the way to a free place, so fewer that are another row's and cost a look at it
-)
+# Of the places. In a file there are fewer tags on the way to a free place: each may be another row's, and cost a look at it.
+MAX_LOAD = 0.8
+FILED_LOAD = 0.65
 GROWTH = 1.5
 LEAST_PLACES = 64
 MAX_WIDTH = 56  # bytes of a row
@@ -66,8 +65,8 @@ class _Memory:
         self.sets: WeakSet[RowSet] = WeakSet()
         self._at_most = 0
 
-    def changes(self, by_bytes: int) -> None:
-        self._at_most += max(0, by_bytes)
+    def note(self, change: int) -> None:
+        self._at_most += max(0, change)
 
     def is_above(self, most_bytes: float) -> bool:
         if self._at_most > most_bytes:
@@ -174,7 +173,7 @@ class RowSet:
         before = self.nbytes
         self.index_nbytes = sum(table.index_nbytes for table in filed)
         self.nbytes = near.nbytes + self.index_nbytes
-        _memory.changes(self.nbytes - before)
+        _memory.note(self.nbytes - before)
 
     def _tables(self) -> list[Table]:
         return [*self._filed, self._near]
@@ -231,6 +230,7 @@ class RowSet:
 
     def _merged(self, tables: list[Table], size: int) -> Table | None:
         """Write tables into one in a file. None: there can be none."""
+        # The memory that its index may have: what the tables take that stay, and new rows may, is not to be had.
         replaced = sum(table.index_nbytes for table in tables if table is not self._near)
         index = sum(each.index_nbytes for each in _memory.sets) - replaced
         near = sum(each.nbytes for each in _memory.sets) - replaced - index - self._near.nbytes
