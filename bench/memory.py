@@ -9,6 +9,8 @@ import random
 import time
 from base64 import urlsafe_b64encode
 from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
 from typing import Annotated
 
 import numpy as np
@@ -17,6 +19,7 @@ import typer
 from bench.measuring import console, report, settings_of, system
 from pipeline.domain.fold import Cell, Chunk
 from pipeline.domain.memory import PollMemory, VoterIds
+from pipeline.domain.native import compile_all
 from pipeline.domain.outcome import Outcome
 from pipeline.domain.partition import Answer
 from pipeline.domain.poll import Poll, PollId, open_poll
@@ -31,7 +34,6 @@ from pipeline.tally.files import Files
 CHUNK_RECORDS = 1500
 REPEATS = 45  # of a chunk's records
 POLL = PollId("bench", "poll")
-FILES = Files(None)
 
 
 def main(
@@ -45,7 +47,7 @@ def main(
 ) -> None:
     """Measure, as often as there are `steps` on the way to all votes."""
     remembered_bytes = int(remembered_mb * (1 << 20))
-    overflow_to(FILES.make, most_bytes=remembered_bytes)
+    overflow_to(Files(None).make, most_bytes=remembered_bytes)
     with system(Part.REDIS) as stack:
         found = settings_of(stack, "memory", partitions=partitions)
         rows = asyncio.run(_fill(found, votes, votes_per_voter, steps, remembered_bytes))
@@ -87,7 +89,7 @@ async def _fill(
                 "worker_file_bytes_per_counted": sum(memory.filed_bytes for memory in memories) / counted,
                 "script_ms": script["usec_per_call"] / 1000,
                 "script_us_per_record": script["usec"] / (records - before),
-                "load_s": await _load(ledger, memories, remembered_bytes),
+                "load_s": await _load_elsewhere(found, remembered_bytes, [len(memory) for memory in memories]),
                 "seconds": time.monotonic() - started,
             }
         )
@@ -96,18 +98,31 @@ async def _fill(
     return rows
 
 
-async def _load(ledger: Ledger, memories: list[PollMemory], remembered_bytes: int) -> float:
-    """Read all ledgers as a worker does that begins; give the seconds that it took."""
-    most_bytes = remembered_bytes + sum(memory.nbytes for memory in memories)  # of which it would have none
-    overflow_to(FILES.make, most_bytes=most_bytes)
-    began = time.monotonic()
-    states = [await ledger.load(partition) for partition in range(len(memories))]
-    seconds = time.monotonic() - began
-    overflow_to(FILES.make, most_bytes=remembered_bytes)
-    for state, memory in zip(states, memories, strict=True):
-        if state is None or len(state.memory[POLL]) != len(memory):
-            raise SystemExit("WRONG: what was read is not what was remembered; these figures count for nothing")
+async def _load_elsewhere(found: Settings, remembered_bytes: int, sizes: list[int]) -> float:
+    """Read all ledgers as a worker does that begins, in a process that remembers nothing; give the seconds that it took."""
+    with ProcessPoolExecutor(1, get_context("spawn")) as process:
+        loading = process.submit(_load, found, remembered_bytes)
+        seconds, loaded = await asyncio.wrap_future(loading)
+    if loaded != sizes:
+        raise SystemExit("WRONG: what was read is not what was remembered; these figures count for nothing")
     return seconds
+
+
+def _load(found: Settings, remembered_bytes: int) -> tuple[float, list[int]]:
+    """Give how long it took, and how much is remembered of each partition."""
+
+    async def load() -> tuple[float, list[int]]:
+        client = connect(found)
+        ledger = Ledger(client, found.topic)
+        began = time.monotonic()
+        states = [await ledger.load(partition) for partition in range(found.partitions)]
+        seconds = time.monotonic() - began
+        await client.aclose()
+        return seconds, [0 if state is None else len(state.memory[POLL]) for state in states]
+
+    compile_all()
+    overflow_to(Files(None).make, most_bytes=remembered_bytes)
+    return asyncio.run(load())
 
 
 def _chunks(partition: int, memory: PollMemory) -> Iterator[Chunk]:

@@ -52,9 +52,7 @@ class Settings(BaseSettings):
     backlog_bytes: Annotated[int, Field(ge=1 << 20)] = (
         64 << 20
     )  # fetched but not yet applied, per worker; the archive: twice that
-    remembered_bytes: Annotated[int, Field(ge=0)] = (
-        48 << 20
-    )  # of votes, in a tally worker's memory; what is more is in files
+    remembered_bytes: Annotated[int, Field(ge=0)] = 48 << 20  # of votes, in a tally worker's memory: more is in files
     remembered_folder: DirectoryPath | None = None  # of these; None: what TMPDIR names, or else /var/tmp
     accept_truncated_log: bool = False  # start a new ledger where retention has already deleted records
 

@@ -106,9 +106,8 @@ class Table:
         index = space.cells[shape.row_bytes :] if space and is_index_filed else _zeros(shape.index_bytes)
         self.index_nbytes = 0 if is_index_filed else shape.index_bytes
         self.nbytes = self.index_nbytes + (0 if space else shape.row_bytes)
-        self._is_index_small = (
-            not is_index_filed or shape.index_bytes <= LOOKED_AT_ONCE * MAPPED_BYTES
-        )  # where it is a file's
+        # Where it is a file's, all of its pages may be mapped.
+        self._is_index_small = not is_index_filed or shape.index_bytes <= LOOKED_AT_ONCE * MAPPED_BYTES
         self.homes = shape.homes
         self.rows = rows.reshape(shape.places, shape.width)
         self.tags = index[: shape.places]  # 0: the place is free. The last one always is
